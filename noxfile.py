@@ -1,0 +1,67 @@
+"""The commands of this project; ``nox -l`` lists them.
+
+Everything is installed by pip, into environments under ``.nox/``; nothing is fetched from anywhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # also in CI: what is there is tested
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+# The versions that are supported, and the one that runs nox, so that there is always one that is found.
+PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PYPROJECT), "{}.{}".format(*sys.version_info)]))
+
+
+def install(session: nox.Session, *groups: str, project: bool = True) -> None:
+    """Install dependency groups, and the project as a user gets it."""
+    requirements = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install(*requirements, *(["."] if project else []))
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Run the first example with nothing but the project installed."""
+    install(session)
+    session.run("python", "examples/quickstart.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; ``-- ARGS`` go to pytest."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and that imports go down only."""
+    install(session, "lint", project=False)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-logo", env={"PYTHONPATH": "src"})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright, and that the whole public face is typed."""
+    install(session, "types")
+    env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # it would ask another registry for a newer pyright
+    session.run("mypy", *(path for path in PYPROJECT["tool"]["mypy"]["files"] if Path(path).exists()))
+    session.run("pyright", env=env)
+    session.run("pyright", "--verifytypes", "bacalhau_sdk", "--ignoreexternal", env=env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; ``-- ARGS`` go to ``python -m benchmarks``."""
+    install(session, "test", "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)

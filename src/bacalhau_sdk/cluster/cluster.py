@@ -1,0 +1,382 @@
+"""The composition root: nodes, transport, store and clock become one cluster that takes jobs."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+import anyio
+from anyio import AsyncContextManagerMixin, lowlevel, to_thread
+from anyio.abc import TaskGroup, TaskStatus
+
+from ..abc.clock import Clock
+from ..abc.store import JobStore
+from ..abc.transport import Transport
+from ..clocks.system import SystemClock
+from ..errors import (
+    AmbiguousJobIdError,
+    ClusterClosedError,
+    ClusterFailedError,
+    JobNotFoundError,
+    MultipleResultsError,
+)
+from ..model.data import PathLike
+from ..model.evaluation import Explanation
+from ..model.job import JobSpec
+from ..model.node import NodeState
+from ..model.paths import check_job_id
+from ..model.problems import Problems
+from ..model.record import JobEvent
+from ..scheduling.events import CancelJob, SubmitJob
+from ..scheduling.orchestrator import OrchestratorCore
+from ..storage.local import LocalStorage
+from ..storage.results import LocalPublisher
+from ..storage.workspace import Workspace
+from ..stores.memory import MemoryStore
+from ..transports.memory import MemoryTransport
+from .compute import ComputeNode
+from .job import Job
+from .node import Node
+from .orchestrator import Orchestrator
+from .result import Result
+from .streams import ListStream
+from .submission import prepare, refuse_unsupported
+
+__all__ = ["Cluster"]
+
+_log = logging.getLogger("bacalhau_sdk")
+
+
+class Cluster(AsyncContextManagerMixin):
+    """Takes jobs and has its nodes run them, inside ``async with``; one object is entered once.
+
+    What the block raises leaves it as itself, never in a group. Every exit, a normal one too, cancels the jobs that have not
+    ended; one WARNING names them. A fault of the library's own machinery cancels the block and is raised as
+    `ClusterFailedError` with the fault as ``__cause__``; if the block raises an exception of its own as well, that one is
+    raised, with a note. When the block has been left, nothing of the cluster runs any more, and its private files are gone.
+
+    Args:
+        nodes: Where executions run; None is one node, this machine, with the engines that are found on it.
+        transport: Carries messages; None is a `MemoryTransport`.
+        store: Keeps records; None is a `MemoryStore`.
+        data_dir: Where results stay; None is a private temporary folder that goes with the cluster.
+        clock: Tells the time; None is this machine's.
+
+    Raises:
+        InvalidSpecError: From the constructor: two nodes share a name.
+        EngineError: On entering: an executor cannot be used.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Node] | None = None,
+        *,
+        transport: Transport | None = None,
+        store: JobStore | None = None,
+        data_dir: str | PathLike | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._nodes = tuple(nodes) if nodes is not None else (_local_node(),)
+        _check_names(self._nodes)
+        self._transport = transport if transport is not None else MemoryTransport()
+        self._clock = clock if clock is not None else SystemClock()
+        self._store = store if store is not None else MemoryStore()
+        self._workspace = Workspace(Path(data_dir) if data_dir is not None else None)
+        self._engines = frozenset(executor.engine for node in self._nodes for executor in node.executors)
+        self._orchestrator: Orchestrator | None = None
+        self._compute: list[ComputeNode] = []
+        self._block = anyio.CancelScope()
+        self._failure: BaseException | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        """Open the cluster for the block, and close it afterwards.
+
+        The exception of the user's block is kept out of the task group, which would wrap it, until everything has been closed.
+        """
+        if self._orchestrator is not None:
+            raise ClusterClosedError("this cluster was entered before", hint="make a new Cluster object")
+        raised: BaseException | None = None
+        try:
+            async with self._private_files(), anyio.create_task_group() as tasks:
+                try:
+                    await self._open(tasks)
+                    with self._block:
+                        yield self
+                except BaseException as error:  # noqa: BLE001 - raised again below, as itself
+                    raised = error
+                with anyio.CancelScope(shield=True):
+                    await self._close()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            # What closing raises matters less than what the block has raised.
+            raised = raised or error
+        if raised is not None:
+            if self._failure is not None and not isinstance(raised, ClusterFailedError):
+                raised.add_note(f"The cluster had failed as well: {self._failure!r}")
+            raise raised
+        if self._failure is not None:
+            raise ClusterFailedError(f"the cluster has failed: {self._failure}") from self._failure
+
+    async def submit(self, spec: JobSpec, job_id: str | None = None) -> Job:
+        """Hand in a job; it exists once this has returned.
+
+        A cancellation before the job is recorded leaves no job. Submitting an equal spec under the id of a job that exists finds
+        that job.
+
+        Args:
+            spec: What to run.
+            job_id: 1 to 63 lower-case letters, digits and ``-``; None makes one.
+
+        Raises:
+            InvalidSpecError: The spec or the id is none.
+            UnsupportedSpecError: The spec asks for what this version does not do yet.
+            InputError: A path of the spec does not exist or cannot be used.
+            JobConflictError: A job of that id exists with another spec.
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        await lowlevel.checkpoint_if_cancelled()
+        orchestrator = self._opened()
+        refuse_unsupported(spec, self._engines)
+        problems = Problems()
+        with problems.at("job_id"):
+            job_id = check_job_id(job_id) if job_id is not None else f"j-{uuid.uuid4()}"
+        problems.check()
+        await orchestrator.request(SubmitJob(job_id, await prepare(spec)))
+        return self._job(job_id)
+
+    async def run(self, spec: JobSpec, check: bool = True) -> Result:
+        """Hand in a job of one partition, own it, and return its result; cancelled with the scope of the call.
+
+        Args:
+            spec: What to run.
+            check: Whether a non-zero exit code raises.
+
+        Raises:
+            MultipleResultsError: The spec has not exactly one partition; nothing was submitted.
+            NonZeroExitError: With ``check``: the exit code is not 0.
+            JobFailedError: And what else `submit` and `Job.result` raise.
+        """
+        self._opened()
+        refuse_unsupported(spec, self._engines)
+        if spec.count != 1:
+            raise MultipleResultsError(
+                f"run() takes a job of one partition, this one has {spec.count}",
+                hint="submit() it, and take its results()",
+            )
+        job_id = f"j-{uuid.uuid4()}"
+        try:
+            job = await self.submit(spec, job_id)
+        except BaseException:
+            await self._disown(job_id)
+            raise
+        async with job:
+            result = await job.result()
+        if check:
+            result.check()
+        return result
+
+    async def jobs(self) -> tuple[Job, ...]:
+        """Return all jobs, in the order in which they were submitted.
+
+        Raises:
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        return tuple(self._job(job_id) for job_id in self._opened().views)
+
+    async def job(self, job_id: str) -> Job:
+        """Return a job by its id, or by the beginning of its id if no other one begins so.
+
+        Raises:
+            JobNotFoundError: There is none.
+            AmbiguousJobIdError: There are several.
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        views = self._opened().views
+        if job_id in views:
+            return self._job(job_id)
+        found = [known for known in views if known.startswith(job_id)]
+        if not found:
+            raise JobNotFoundError(f"no job has the id {job_id!r}", hint="jobs() returns all")
+        if len(found) > 1:
+            raise AmbiguousJobIdError(
+                f"{len(found)} jobs have ids that begin with {job_id!r}", hint="give more of it"
+            )
+        return self._job(found[0])
+
+    async def nodes(self) -> tuple[NodeState, ...]:
+        """Return the nodes that are known, with what they offer and what of it is free.
+
+        Raises:
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        return self._opened().nodes()
+
+    async def explain(self, spec: JobSpec) -> Explanation:
+        """Say where a spec would run now, and why not on the other nodes, without running it.
+
+        Raises:
+            InvalidSpecError: It is no spec.
+            UnsupportedSpecError: It asks for what this version does not do yet.
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        orchestrator = self._opened()
+        refuse_unsupported(spec, self._engines)
+        return orchestrator.explain_spec(spec)
+
+    def events(self) -> AsyncIterator[JobEvent]:
+        """Return what has happened to all jobs: from the start, then live, until the cluster closes.
+
+        Raises:
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        orchestrator = self._opened()
+        return ListStream(orchestrator.history, orchestrator.watch, lambda: orchestrator.closed)
+
+    def __repr__(self) -> str:
+        """Return the nodes and the number of jobs."""
+        jobs = len(self._orchestrator.views) if self._orchestrator is not None else 0
+        return f"<Cluster: {', '.join(node.name for node in self._nodes) or 'no node'}; {jobs} jobs>"
+
+    # Opening and closing
+
+    @asynccontextmanager
+    async def _private_files(self) -> AsyncGenerator[None, None]:
+        """Have the folders of the cluster, and remove the private ones whatever is being cancelled."""
+        try:
+            await to_thread.run_sync(self._workspace.open)
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._workspace.close)
+
+    async def _open(self, tasks: TaskGroup) -> None:
+        """Make everything ready; the block begins when every node has been heard of."""
+        publisher = LocalPublisher(self._workspace.results)
+        for node in self._nodes:
+            folder = self._workspace.staging / node.name
+            await to_thread.run_sync(folder.mkdir)
+            compute = ComputeNode(
+                node,
+                transport=self._transport,
+                clock=self._clock,
+                folder=folder,
+                storages=[LocalStorage()],
+                publisher=publisher,
+            )
+            self._compute.append(compute)
+        self._orchestrator = Orchestrator(OrchestratorCore(), self._store, self._transport, self._clock)
+        await self._orchestrator.load()
+        for part in (self._orchestrator, *self._compute):
+            await tasks.start(self._guard, part)
+        await self._orchestrator.heard_of(len(self._nodes))
+
+    async def _guard(self, part: Orchestrator | ComputeNode, *, task_status: TaskStatus[None]) -> None:
+        """Run a part of the machinery; a fault of it ends the cluster.
+
+        A cancellation from outside reaches the block only: the machinery is still needed to cancel what the block has left.
+        """
+        starting = _Starting(task_status)
+        with anyio.CancelScope(shield=True):
+            try:
+                await part.run(task_status=starting)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault of the machinery
+                if not starting.done:
+                    raise _first(error) from None
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        error = _first(error)
+        if self._failure is None:
+            self._failure = error
+            _log.error("the cluster has failed", exc_info=error)
+        if self._orchestrator is not None:
+            self._orchestrator.close(error)
+        self._block.cancel()
+
+    async def _close(self) -> None:
+        """Cancel what has not ended, wait until it is dead, and stop the machinery."""
+        orchestrator = self._orchestrator
+        if orchestrator is not None and not orchestrator.closed:
+            await self._cancel_unfinished(orchestrator)
+            orchestrator.close()
+        for compute in self._compute:
+            await compute.stop()
+
+    async def _cancel_unfinished(self, orchestrator: Orchestrator) -> None:
+        unfinished = [view.record.id for view in orchestrator.live()]
+        if not unfinished:
+            return
+        _log.warning("the cluster closes and cancels %d jobs: %s", len(unfinished), ", ".join(unfinished))
+        with suppress(ClusterFailedError):
+            await orchestrator.cancel_all("the cluster was closed")
+
+    async def _disown(self, job_id: str) -> None:
+        """Cancel a job that may have been recorded while the call that was to own it was being cancelled."""
+        orchestrator = self._orchestrator
+        assert orchestrator is not None, "the call began while it was open"
+        gone = (JobNotFoundError, ClusterClosedError, ClusterFailedError)
+        with anyio.CancelScope(shield=True), suppress(*gone):
+            await orchestrator.request(CancelJob(job_id, "its owner was cancelled"))
+            await self._job(job_id).wait()
+
+    def _opened(self) -> Orchestrator:
+        if self._orchestrator is None:
+            raise ClusterClosedError("the cluster is not open", hint="use it inside its 'async with' block")
+        self._orchestrator.check_open()
+        return self._orchestrator
+
+    def _job(self, job_id: str) -> Job:
+        orchestrator = self._orchestrator
+        assert orchestrator is not None, "it is open"
+        return Job(orchestrator.views[job_id], orchestrator, self._results_kept)
+
+    def _results_kept(self) -> bool:
+        orchestrator = self._orchestrator
+        return not self._workspace.private or (orchestrator is not None and not orchestrator.closed)
+
+
+class _Starting(TaskStatus[None]):
+    """Passes on that a task has started, and remembers it."""
+
+    def __init__(self, status: TaskStatus[None]) -> None:
+        self._status = status
+        self.done = False
+
+    def started(self, value: None = None) -> None:
+        self.done = True
+        self._status.started()
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first exception of a group, however deep, or the exception itself."""
+    if isinstance(error, ExceptionGroup):
+        group: ExceptionGroup[Exception] = error
+        return _first(group.exceptions[0])
+    return error
+
+
+def _local_node() -> Node:
+    """Make the node that stands for this machine, with the engines that are installed on it."""
+    from ..executors.wasm import WasmExecutor
+
+    return Node("local", [WasmExecutor(isolation="thread")])
+
+
+def _check_names(nodes: tuple[Node, ...]) -> None:
+    problems = Problems()
+    seen: set[str] = set()
+    for index, node in enumerate(nodes):
+        if node.name in seen:
+            problems.add(f"nodes[{index}].name", f"{node.name!r} is the name of an earlier node")
+        seen.add(node.name)
+    problems.check()

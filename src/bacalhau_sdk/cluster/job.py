@@ -1,0 +1,281 @@
+"""A live job: wait for it, read its log, take its results, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio import to_thread
+
+from ..errors import (
+    ClusterClosedError,
+    ClusterFailedError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobTimeoutError,
+    MultipleResultsError,
+    NoMatchingNodeError,
+    TransportError,
+)
+from ..host.channel import Channel, ChannelClosedError
+from ..model.data import LogEntry
+from ..model.evaluation import Explanation
+from ..model.execution import Execution, ExecutionState
+from ..model.job import JobSpec, JobState
+from ..model.record import JobEvent
+from ..scheduling.events import CancelJob
+from ..storage.log import decode_frames
+from .orchestrator import JobView, Orchestrator
+from .result import Result, last_lines, read_result
+from .streams import ChannelStream, ListStream
+
+__all__ = ["Job"]
+
+_LOG_BUFFER = 64
+_WITHOUT_LOG = (ExecutionState.NEW, ExecutionState.ASK_FOR_BID, ExecutionState.ASK_FOR_BID_REJECTED)
+
+
+class Job:
+    """A job of a cluster; `Cluster.submit` makes it.
+
+    Waiting is not owning: cancelling `wait`, `result`, `results`, `logs` or `events` leaves the job running. ``async with job:``
+    owns it: a normal exit waits for the job's end and raises nothing for how it ended; an exception or a cancellation cancels the
+    job, and the block is left once nothing of it runs any more.
+    """
+
+    def __init__(self, view: JobView, orchestrator: Orchestrator, kept: Callable[[], bool]) -> None:
+        self._view = view
+        self._orchestrator = orchestrator
+        self._kept = kept
+
+    @property
+    def id(self) -> str:
+        """The id, unique in the cluster."""
+        return self._view.record.id
+
+    @property
+    def spec(self) -> JobSpec:
+        """What was submitted, its paths absolute and its module read."""
+        return self._view.record.spec
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands, as last known."""
+        return self._view.record.state
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """The executions, offers that were refused included, in the order in which they were made; as last known."""
+        return tuple(self._view.executions.values())
+
+    async def wait(self) -> JobState:
+        """Wait for the end of the job; cancelling the wait leaves it running.
+
+        Returns:
+            The terminal state.
+
+        Raises:
+            ClusterFailedError: The machinery failed meanwhile.
+        """
+        while not self.state.terminal:
+            self._orchestrator.check_open()
+            await self._view.watch.changed()
+        return self.state
+
+    async def result(self) -> Result:
+        """Wait for the end, and return the result of the only partition; a non-zero exit code is a result.
+
+        Raises:
+            JobFailedError: The job failed; the message begins with the root cause and ends with the last lines of stderr.
+            NoMatchingNodeError: No known node could ever run it; the message says why, node by node.
+            JobCancelledError: The job was cancelled.
+            JobTimeoutError: The job took longer than its spec allows.
+            MultipleResultsError: The job has not exactly one partition.
+            ClusterFailedError: The machinery failed meanwhile.
+            ResultsGoneError: The cluster has closed, and took them along.
+        """
+        if self.spec.count != 1:
+            raise MultipleResultsError(
+                f"job {self.id} has {self.spec.count} partitions", hint="results() returns the results of all"
+            )
+        return (await self.results())[0]
+
+    async def results(self) -> tuple[Result, ...]:
+        """Wait for the end, and return the result of every partition, by its index.
+
+        Raises:
+            JobFailedError: As `result`; ``results`` of the error has what did finish.
+            JobCancelledError: As `result`.
+            JobTimeoutError: As `result`.
+            ClusterFailedError: As `result`.
+            ResultsGoneError: As `result`.
+        """
+        if await self.wait() is JobState.COMPLETED:
+            return await self._read_results()
+        raise await self._error()
+
+    def logs(self) -> AsyncIterator[LogEntry]:
+        """Return the output of all executions: from the start, then live, until the job has ended.
+
+        Works before the job has started and after it has ended, for any number of readers at once. A slow reader never holds up
+        the job, and leaving the iteration leaves the job running.
+
+        Raises:
+            ClusterClosedError: The cluster is not open; the logs went with it.
+            ClusterFailedError: The machinery has failed.
+        """
+        channel: Channel[LogEntry] = Channel(_LOG_BUFFER)
+        self._orchestrator.task_group.start_soon(self._pump_logs, channel)
+        return ChannelStream(channel)
+
+    def events(self) -> AsyncIterator[JobEvent]:
+        """Return what has happened to the job: from the start, then live, until the job has ended."""
+        view = self._view
+        return ListStream(view.events, view.watch, self._ended_or_closed)
+
+    async def explain(self) -> Explanation:
+        """Say why the job is where it is, why not elsewhere, or why not at all.
+
+        Raises:
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        self._orchestrator.check_open()
+        return self._orchestrator.explain(self.id)
+
+    async def cancel(self, reason: str | None = None) -> JobState:
+        """Cancel the job; returns when it has ended and nothing of it runs on any node that can be reached.
+
+        A job that has ended already stays as it is. Cancelling the call leaves the cancellation of the job in force.
+
+        Args:
+            reason: For people.
+
+        Returns:
+            The terminal state: ``CANCELLED``, or what it was already.
+
+        Raises:
+            ClusterFailedError: The machinery failed meanwhile.
+        """
+        if not self.state.terminal:
+            await self._orchestrator.request(CancelJob(self.id, reason or "cancelled by the user"))
+        return await self.wait()
+
+    async def __aenter__(self) -> Self:
+        """Own the job until the block is left."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for the job's end; after an exception or a cancellation, cancel it first."""
+        try:
+            if error is None:
+                await self.wait()
+                return
+        except BaseException:
+            await self._abandon()
+            raise
+        await self._abandon()
+
+    def __repr__(self) -> str:
+        """Return the id and the state."""
+        return f"<Job {self.id}: {self.state.value}>"
+
+    async def _abandon(self) -> None:
+        """Cancel the job on behalf of an owner that is being left, whatever else goes on."""
+        with anyio.CancelScope(shield=True), suppress(ClusterFailedError, ClusterClosedError):
+            await self.cancel("its owner was left")
+
+    async def _read_results(self) -> tuple[Result, ...]:
+        completed = sorted(
+            (e for e in self.executions if e.state is ExecutionState.COMPLETED),
+            key=lambda e: e.partition_index,
+        )
+        return await to_thread.run_sync(self._read, completed) if completed else ()
+
+    def _read(self, completed: list[Execution]) -> tuple[Result, ...]:
+        names = tuple(self.spec.outputs)
+        return tuple(
+            read_result(execution, execution.outcome, names, self._kept)
+            for execution in completed
+            if execution.outcome is not None
+        )
+
+    async def _error(self) -> JobError:
+        """Make the error for a job that did not complete."""
+        record = self._view.record
+        results = await self._read_results() if self._kept() else ()
+        reason = record.reason or record.state.value
+        if record.state is JobState.CANCELLED:
+            message = f"job {self.id} was cancelled: {reason}"
+            return JobCancelledError(message, job_id=self.id, executions=self.executions, results=results)
+        if record.state is JobState.TIMED_OUT:
+            message = f"job {self.id} timed out: {reason}"
+            return JobTimeoutError(message, job_id=self.id, executions=self.executions, results=results)
+        failure = record.failure
+        kind = NoMatchingNodeError if failure and failure.code == NoMatchingNodeError.code else JobFailedError
+        return kind(
+            f"job {self.id} failed: {reason}{last_lines(await self._failed_stderr())}",
+            job_id=self.id,
+            failure_code=failure.code if failure else "",
+            executions=self.executions,
+            results=results,
+            hint=failure.hint if failure else "",
+        )
+
+    async def _failed_stderr(self) -> str:
+        """Return the end of what the first failed execution wrote to stderr, or nothing if that cannot be had."""
+        failed = next((e for e in self.executions if e.state is ExecutionState.FAILED), None)
+        if failed is None or not self._kept():
+            return ""
+        lines: list[str] = []
+        try:
+            async for entry in self._read_log(failed):
+                if entry.stream == "stderr":
+                    lines = [*lines[-20:], entry.text]
+        except TransportError:
+            return ""
+        return "\n".join(lines)
+
+    def _ended_or_closed(self) -> bool:
+        if not self.state.terminal:
+            self._orchestrator.check_open()
+        return self.state.terminal
+
+    async def _read_log(self, execution: Execution) -> AsyncGenerator[LogEntry, None]:
+        buffer, index, attempt = bytearray(), execution.partition_index, execution.attempt
+        async with aclosing(self._orchestrator.transport.open(execution.node, f"logs/{execution.id}")) as chunks:
+            async for chunk in chunks:
+                buffer += chunk
+                for frame in decode_frames(buffer):
+                    yield LogEntry(index, attempt, frame.stream, frame.time, frame.data)
+
+    async def _pump_logs(self, channel: Channel[LogEntry]) -> None:
+        """Put the log of every execution into a channel, for as long as somebody reads it."""
+        begun: set[str] = set()
+        try:
+            async with anyio.create_task_group() as tasks:
+                while not (ended := self.state.terminal) or len(begun) < len(self._with_log()):
+                    for execution in self._with_log():
+                        if execution.id not in begun:
+                            begun.add(execution.id)
+                            tasks.start_soon(self._pump_log, execution, channel)
+                    if not ended:
+                        await self._view.watch.changed()
+        finally:
+            channel.close()
+
+    def _with_log(self) -> list[Execution]:
+        return [execution for execution in self.executions if execution.state not in _WITHOUT_LOG]
+
+    async def _pump_log(self, execution: Execution, channel: Channel[LogEntry]) -> None:
+        # A transport error: the execution ended before its node had made a log, by a cancel that came first.
+        with suppress(ChannelClosedError, TransportError):
+            async with aclosing(self._read_log(execution)) as entries:
+                async for entry in entries:
+                    await channel.put(entry)

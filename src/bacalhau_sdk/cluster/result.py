@@ -1,0 +1,213 @@
+"""What comes back of a partition: exit code, output streams, and folders."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from ..errors import NonZeroExitError, ResultsGoneError
+from ..model.data import PathLike
+from ..model.execution import Execution, Outcome
+from ..model.frozenmap import FrozenMap
+
+__all__ = ["TEXT_CAP", "Output", "Result", "last_lines", "read_result"]
+
+TEXT_CAP = 1024 * 1024
+"""Bytes of each stream that `Result.stdout` and `Result.stderr` hold at most; the files are whole."""
+_LAST_LINES = 5
+
+
+@frozen(eq=False)
+class Results:
+    """Where the files of a result are, and whether they still are.
+
+    Attributes:
+        folder: The folder of the execution.
+        kept: Whether the folder is still there: a private one goes with its cluster.
+    """
+
+    folder: Path
+    kept: Callable[[], bool]
+
+    def at(self, *parts: str) -> Path:
+        """Return a path inside the folder.
+
+        Raises:
+            ResultsGoneError: The folder went with its cluster.
+        """
+        if not self.kept():
+            raise ResultsGoneError(
+                f"{'/'.join(parts)} lay in the private folder of a cluster that has closed",
+                hint="copy it inside the cluster's block, or give the cluster a data_dir",
+            )
+        return self.folder.joinpath(*parts)
+
+
+@frozen(eq=False)
+class Output:
+    """A folder that a job has filled; also a path-like object, so that it can be the input of another job.
+
+    Attributes:
+        name: The name from the spec.
+    """
+
+    name: str
+    _results: Results = field(repr=False, alias="results")
+
+    @property
+    def path(self) -> Path:
+        """Where the folder is.
+
+        Raises:
+            ResultsGoneError: It lay in the private folder of a cluster that has closed.
+        """
+        return self._results.at(self.name)
+
+    def copy_to(self, destination: str | PathLike) -> Path:
+        """Copy what is in the folder into another one; blocking. Links are copied as links.
+
+        Args:
+            destination: A folder, made if it is missing; files of the same name in it are replaced.
+
+        Returns:
+            The destination.
+
+        Raises:
+            ResultsGoneError: The output lay in the private folder of a cluster that has closed.
+            OSError: The copy fails.
+        """
+        target = Path(destination)
+        shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True)
+        return target
+
+    def __fspath__(self) -> str:
+        """Return the path of the folder.
+
+        Raises:
+            ResultsGoneError: It lay in the private folder of a cluster that has closed.
+        """
+        return str(self.path)
+
+
+@frozen(eq=False)
+class Result:
+    """What one partition of a job has come to.
+
+    Attributes:
+        job_id: The job.
+        partition_index: Which partition, from 0.
+        attempt: Which try succeeded, from 1.
+        node: Where it ran.
+        exit_code: Of the workload.
+        stdout: The standard output as text, at most a megabyte of it; bytes that are no UTF-8 become U+FFFD.
+        stderr: The standard error, likewise.
+        stdout_truncated: Whether ``stdout`` is not all that the workload wrote.
+        stderr_truncated: Whether ``stderr`` is not all that the workload wrote.
+        outputs: The folders, by the names from the spec.
+        created_at: When the execution was made, in seconds of the cluster's clock (Unix time by default).
+        started_at: When the workload began to run.
+        ended_at: When the results were stored.
+    """
+
+    job_id: str
+    partition_index: int
+    attempt: int
+    node: str
+    exit_code: int
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+    stdout_truncated: bool
+    stderr_truncated: bool
+    outputs: Mapping[str, Output]
+    created_at: float
+    started_at: float
+    ended_at: float
+    _results: Results = field(repr=False, alias="results")
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the workload until its results were stored."""
+        return self.ended_at - self.started_at
+
+    @property
+    def stdout_path(self) -> Path:
+        """The file with the standard output, whole up to the log's cap (64 MiB by default).
+
+        Raises:
+            ResultsGoneError: It lay in the private folder of a cluster that has closed.
+        """
+        return self._results.at("stdout")
+
+    @property
+    def stderr_path(self) -> Path:
+        """The file with the standard error, whole up to the log's cap (64 MiB by default).
+
+        Raises:
+            ResultsGoneError: It lay in the private folder of a cluster that has closed.
+        """
+        return self._results.at("stderr")
+
+    def check(self) -> None:
+        """Do nothing if the exit code is 0.
+
+        Raises:
+            NonZeroExitError: It is another one; the message ends with the last lines of stderr.
+        """
+        if self.exit_code != 0:
+            message = f"job {self.job_id} ended with exit code {self.exit_code} on node {self.node}"
+            raise NonZeroExitError(
+                message + last_lines(self.stderr), job_id=self.job_id, exit_code=self.exit_code, result=self
+            )
+
+
+def last_lines(stderr: str) -> str:
+    """Return the last lines of a stderr as they are shown at the end of a message; empty when there are none."""
+    lines = stderr.rstrip().splitlines()[-_LAST_LINES:]
+    return "\n  stderr: " + "\n  stderr: ".join(lines) if lines else ""
+
+
+def read_result(
+    execution: Execution, outcome: Outcome, output_names: tuple[str, ...], kept: Callable[[], bool]
+) -> Result:
+    """Make the result of a completed execution; blocking, for it reads the streams.
+
+    Args:
+        execution: The execution.
+        outcome: How it ended; it has a location.
+        output_names: The names from the spec.
+        kept: Whether the results are still there.
+
+    Raises:
+        ResultsGoneError: They are not.
+        OSError: They cannot be read.
+    """
+    assert outcome.location is not None
+    results = Results(Path(outcome.location.path), kept)
+    stdout, stdout_cut = _read_text(results.at("stdout"))
+    stderr, stderr_cut = _read_text(results.at("stderr"))
+    ended = execution.ended_at if execution.ended_at is not None else execution.modified_at
+    return Result(
+        job_id=execution.job_id,
+        partition_index=execution.partition_index,
+        attempt=execution.attempt,
+        node=execution.node,
+        exit_code=outcome.exit_code or 0,
+        stdout=stdout,
+        stderr=stderr,
+        stdout_truncated=stdout_cut or outcome.stdout_truncated,
+        stderr_truncated=stderr_cut or outcome.stderr_truncated,
+        outputs=FrozenMap({name: Output(name, results) for name in output_names}),
+        created_at=execution.created_at,
+        started_at=execution.started_at if execution.started_at is not None else ended,
+        ended_at=ended,
+        results=results,
+    )
+
+
+def _read_text(path: Path) -> tuple[str, bool]:
+    with path.open("rb") as file:
+        data = file.read(TEXT_CAP + 1)
+    return data[:TEXT_CAP].decode("utf-8", "replace"), len(data) > TEXT_CAP

@@ -1,0 +1,79 @@
+"""Runs a blocking function in a worker thread that is never left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from anyio import CancelScope, CapacityLimiter, Event, to_thread
+from anyio.lowlevel import current_token
+
+__all__ = ["run_to_end"]
+
+T = TypeVar("T")
+
+
+async def run_to_end(body: Callable[[], T], stop: Callable[[], None], limiter: CapacityLimiter) -> T:
+    """Run a function in a worker thread and return what it returns.
+
+    However the wait is interrupted (a cancel scope, a native ``task.cancel()`` of asyncio, an interrupt),
+    ``stop`` is called once, in the caller's thread, and the interruption goes on only when the function has
+    ended. A function that has not begun by then never begins, and ``stop`` is not called for it.
+
+    Args:
+        body: The function; it must end soon after ``stop``, since nothing else can end it.
+        stop: Makes a running ``body`` end; must not block and must not raise.
+        limiter: Of which the thread takes a token while the call waits for it.
+    """
+    ended = Event()
+    wake = _waker(ended)
+    claim = threading.Lock()  # whoever comes first has it: the thread that begins, or the interruption
+
+    def claimed() -> T:
+        if not claim.acquire(blocking=False):
+            raise RuntimeError("interrupted before it began")  # nobody waits for it any more
+        try:
+            return body()
+        finally:
+            wake()
+
+    try:
+        return await to_thread.run_sync(claimed, abandon_on_cancel=True, limiter=limiter)
+    except BaseException:
+        if not claim.acquire(blocking=False):
+            if not ended.is_set():
+                stop()
+            await _outlast(ended)
+        raise
+
+
+def _waker(event: Event) -> Callable[[], None]:
+    """Return a function that sets the event from any thread.
+
+    It does not wait for the loop, as `anyio.from_thread` does: the loop may have gone.
+    """
+    token = current_token().native_token
+    # asyncio's event loop, or trio's token.
+    name = "call_soon_threadsafe" if hasattr(token, "call_soon_threadsafe") else "run_sync_soon"
+    soon: Callable[[Callable[[], object]], object] = getattr(token, name)
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop has gone, and the waiting with it
+            soon(event.set)
+
+    return wake
+
+
+async def _outlast(event: Event) -> None:
+    """Wait for an event whatever is thrown into the wait; raise the last of it afterwards."""
+    interruption: BaseException | None = None
+    with CancelScope(shield=True):  # keeps cancel scopes out, but not asyncio's own task.cancel()
+        while not event.is_set():
+            try:
+                await event.wait()
+            except BaseException as error:  # noqa: BLE001 - it is raised below
+                interruption = error
+    if interruption is not None:
+        raise interruption

@@ -1,0 +1,72 @@
+"""Why the scheduler looks at a job, and what it can tell about it."""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import frozen
+
+from .job import JobState
+from .node import Refusal
+
+__all__ = ["Evaluation", "Explanation", "Trigger"]
+
+
+class Trigger(enum.Enum):
+    """What made the scheduler look at a job."""
+
+    JOB_REGISTER = "job-register"
+    JOB_CANCEL = "job-cancel"
+    EXECUTION_UPDATE = "exec-update"
+    NODE_UPDATE = "node-update"
+    CAPACITY = "capacity"
+    RECOVERY = "recovery"
+
+
+@frozen
+class Evaluation:
+    """One look of the scheduler at one job; at most one is waiting for each job.
+
+    Attributes:
+        job_id: The job.
+        priority: Of the job; higher goes first.
+        created_at: When the job was submitted; older goes first among equals.
+        trigger: What made it necessary.
+    """
+
+    job_id: str
+    priority: int
+    created_at: float
+    trigger: Trigger
+
+
+@frozen
+class Explanation:
+    """Why a job is where it is, why not elsewhere, or why not at all. ``str()`` of it is for a terminal.
+
+    Attributes:
+        job_id: The job, or empty when a spec was asked about that has not been submitted.
+        state: Where the job stands, or None for such a spec.
+        reason: What the state comes from.
+        placed: One line for each execution: where it is and how it goes.
+        candidates: The names of the nodes that could take an execution now.
+        refusals: For every other node, why not.
+    """
+
+    job_id: str
+    state: JobState | None
+    reason: str
+    placed: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the explanation, one line for each node."""
+        head = f"job {self.job_id} is {self.state.value}" if self.state else "this job would be"
+        if self.state is None:
+            head += " placed" if self.candidates else " refused or queued"
+        lines = [f"{head}: {self.reason}" if self.reason else head]
+        lines += [f"  {line}" for line in self.placed]
+        lines += [f"  node {name}: could take it now" for name in self.candidates]
+        lines += [f"  {refusal}" for refusal in self.refusals]
+        return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""What a node says of itself in its broadcasts, and the reasons for which one is passed over."""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import field, frozen
+
+from .frozenmap import FrozenMap
+from .network import NetworkType
+from .platform import PlatformSupport
+from .resources import Resources
+
+__all__ = ["Check", "EngineInfo", "NodeInfo", "NodeState", "Refusal"]
+
+
+@frozen
+class EngineInfo:
+    """What an engine of a node can do, from its executor's probe.
+
+    Attributes:
+        name: The engine, such as ``wasm`` or ``docker``.
+        platforms: What it can run; empty for an engine that does not care.
+        networks: The kinds of network that it can give to a job.
+        version: Of the engine, for people; may be empty.
+        system_env: Whether its workloads get the variables of the system, such as ``BACALHAU_JOB_ID``.
+    """
+
+    name: str
+    platforms: tuple[PlatformSupport, ...] = ()
+    networks: tuple[NetworkType, ...] = (NetworkType.NONE,)
+    version: str = ""
+    system_env: bool = True
+
+
+@frozen
+class NodeInfo:
+    """What a node broadcasts about itself.
+
+    Attributes:
+        name: Unique in the cluster.
+        labels: Of the operator, and ``name``, ``os`` and ``arch``.
+        engines: By name.
+        sources: The schemes of inputs that the node can stage: ``path``, ``bytes``, ``https``, ...
+        capacity: All that its jobs may use together.
+        max_executions: How many executions it takes at once.
+        revision: Grows with every change of the above, and from one life of the node to the next.
+    """
+
+    name: str
+    labels: FrozenMap[str, str] = field(factory=FrozenMap[str, str])
+    engines: FrozenMap[str, EngineInfo] = field(factory=FrozenMap[str, EngineInfo])
+    sources: tuple[str, ...] = ("bytes", "path")
+    capacity: Resources = field(factory=Resources)
+    max_executions: int = 32
+    revision: int = 0
+
+
+@frozen
+class NodeState:
+    """A node as the orchestrator knows it.
+
+    Attributes:
+        info: Its last broadcast.
+        free: What is not reserved of its capacity.
+        executions: How many live executions it holds.
+        last_seen: When it was last heard of, in seconds of the cluster's clock.
+    """
+
+    info: NodeInfo
+    free: Resources
+    executions: int
+    last_seen: float
+
+    @property
+    def name(self) -> str:
+        """The name of the node."""
+        return self.info.name
+
+
+class Check(enum.Enum):
+    """What a node is held against, in the order in which it is."""
+
+    ENGINE = "engine"
+    PLATFORM = "platform"
+    SELECTOR = "selector"
+    INPUTS = "inputs"
+    NETWORK = "network"
+    TOTAL_CAPACITY = "total capacity"
+    CAPACITY = "free capacity"
+    HISTORY = "history"
+    NODE = "node"
+
+
+@frozen
+class Refusal:
+    """Why a node does not take a job: one line of an explanation.
+
+    Attributes:
+        node: The name of the node.
+        check: What it failed.
+        asked: What the job asks for.
+        offered: What the node offers.
+        hint: What the user can change; may be empty.
+        lasting: Whether it holds until the node's broadcast changes; otherwise it is for want of room.
+    """
+
+    node: str
+    check: Check
+    asked: str
+    offered: str
+    hint: str = ""
+    lasting: bool = True
+
+    def __str__(self) -> str:
+        """Return the refusal as one line."""
+        line = f"node {self.node}: {self.check.value}: asked for {self.asked}, offers {self.offered}"
+        return f"{line} ({self.hint})" if self.hint else line

@@ -1,0 +1,109 @@
+"""Collects every problem of a value before one error reports them all."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import TypeGuard, TypeVar, cast
+
+from ..errors import InvalidSpecError, Problem
+
+__all__ = ["Problems", "invalid", "is_text", "key_path", "several", "shown", "under"]
+
+T = TypeVar("T")
+F = TypeVar("F")
+
+_SHOWN_LENGTH = 80
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _SHOWN_LENGTH
+# No file system, environment or encoding can carry these.
+_NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
+
+
+def invalid(message: str, path: str = "") -> InvalidSpecError:
+    """Make the error for one problem; the caller's path is put in front of ``path`` later."""
+    return InvalidSpecError([Problem(path, message)])
+
+
+def shown(value: object) -> str:
+    """Write any value for a message: short, in printable characters, and without an exception of its own."""
+    if isinstance(value, str | bytes | bytearray):
+        value = value[: 2 * _SHOWN_LENGTH]
+    try:
+        return _REPR.repr(value)
+    except Exception:  # noqa: BLE001 - the repr of a stranger's object may raise anything, as may that of a huge int
+        return f"<{type(value).__name__}>"
+
+
+def key_path(path: str, key: object) -> str:
+    """Return the path of an item of a mapping: ``env.PATH``; a key that is no short plain text is quoted."""
+    plain = isinstance(key, str) and key.isprintable() and 0 < len(key) <= _SHOWN_LENGTH
+    return f"{path}.{key if plain else shown(key)}"
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Say whether a value is a text without NUL and without lone surrogates."""
+    return isinstance(value, str) and _NUL_OR_SURROGATE.search(value) is None
+
+
+def several(values: object) -> list[object]:
+    """Return what an argument holds; a text, bytes, a mapping, or what has no iterator, counts as one."""
+    if isinstance(values, str | bytes | Mapping):
+        return [cast("object", values)]
+    try:
+        return list(cast("Iterable[object]", values))
+    except TypeError:
+        return [values]
+
+
+def under(path: str, convert: Callable[[], T]) -> T:
+    """Return what ``convert`` makes.
+
+    Raises:
+        InvalidSpecError: What ``convert`` raised, with ``path`` in front.
+    """
+    problems = Problems()
+    made = problems.convert(path, convert, None)
+    problems.check()
+    return cast("T", made)
+
+
+class Problems:
+    """Gathers problems with the paths of their fields; `check` raises what was gathered."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+
+    def __bool__(self) -> bool:
+        """Say whether a problem was noted."""
+        return bool(self._found)
+
+    def add(self, path: str, message: str) -> None:
+        """Note one problem."""
+        self._found.append(Problem(path, message))
+
+    @contextmanager
+    def at(self, path: str) -> Generator[None]:
+        """Note, under ``path``, the problems of an `InvalidSpecError` that the block raises."""
+        try:
+            yield
+        except InvalidSpecError as error:
+            for problem in error.problems:
+                self.add(".".join(part for part in (path, problem.path) if part), problem.message)
+
+    def convert(self, path: str, convert: Callable[[], T], fallback: F) -> T | F:
+        """Return what ``convert`` makes, or the fallback once its problems are noted under ``path``."""
+        with self.at(path):
+            return convert()
+        return fallback
+
+    def check(self, hint: str = "") -> None:
+        """Raise what was gathered.
+
+        Raises:
+            InvalidSpecError: At least one problem was noted.
+        """
+        if self._found:
+            raise InvalidSpecError(self._found, hint=hint)

@@ -1,0 +1,7 @@
+"""What tests of jobs and of extensions need."""
+
+from __future__ import annotations
+
+from .engine import SimulatedEngine
+
+__all__ = ["SimulatedEngine"]

@@ -1,0 +1,215 @@
+"""A small seeded world: the real cores on a heap of events; engines, network and store are played.
+
+Messages are late, doubled, reordered and lost, and the orchestrator may be killed between two effects. What must always hold
+is looked at after every event. A failure names the seed, with which it happens again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from attrs import frozen
+
+from bacalhau_sdk.model.execution import Execution, ExecutionState
+from bacalhau_sdk.model.job import JobState
+from bacalhau_sdk.model.message import ORCHESTRATOR, Envelope
+from bacalhau_sdk.model.node import NodeInfo
+from bacalhau_sdk.model.record import Batch, JobRecord, Snapshot
+from bacalhau_sdk.scheduling import effects as do
+from bacalhau_sdk.scheduling import events as on
+from bacalhau_sdk.scheduling.lifecycle import EXECUTION_MOVES, JOB_MOVES
+from bacalhau_sdk.scheduling.matching import Demand, lasting_refusal
+from bacalhau_sdk.scheduling.orchestrator import OrchestratorCore
+from tests.scheduling.machine import FAULT, Machine, Surroundings
+
+END = 400.0
+
+
+@frozen
+class Faults:
+    """How likely things go wrong, and until when they do; afterwards the world is kind."""
+
+    until: float = 0.0
+    loss: float = 0.0
+    doubling: float = 0.0
+    lateness: float = 0.0
+    refusal: float = 0.0
+    failure: float = 0.0
+
+
+class World:
+    """One orchestrator and some nodes. ``kill_at`` is the number of the orchestrator's effect before which it dies."""
+
+    def __init__(
+        self, seed: int, nodes: list[NodeInfo], faults: Faults | None = None, kill_at: int | None = None
+    ) -> None:
+        self.seed, self.faults, self.kill_at = seed, faults or Faults(), kill_at
+        self.random = random.Random(seed)
+        self.now, self.performed, self.kills = 0.0, 0, 0
+        self.heap: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.jobs: dict[str, JobRecord] = {}
+        self.executions: dict[str, Execution] = {}
+        self.asked: dict[str, on.SubmitJob | on.CancelJob] = {}
+        self.trace: list[str] = []
+        self.orchestrator = OrchestratorCore()
+        surroundings = Surroundings(
+            self.random, self.chance, lambda: self.now, self.after, self.send, self.note
+        )
+        self.machines = {info.name: Machine(info, surroundings) for info in nodes}
+        for machine in self.machines.values():
+            self.after(self.random.random(), lambda machine=machine: machine.handle(on.Tick()))
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.heap, (self.now + delay, self.count, action))
+
+    def note(self, what: str) -> None:
+        self.trace.append(f"{self.now:.6f} {what}")
+
+    def chance(self, fault: str) -> bool:
+        return self.now < self.faults.until and self.random.random() < getattr(self.faults, fault)
+
+    def step(self) -> None:
+        self.now, _, action = heapq.heappop(self.heap)
+        try:
+            action()
+            self.check()
+        except Exception as error:
+            error.add_note(f"seed {self.seed}, {self.faults}, kill_at {self.kill_at}, at {self.now:.3f} s")
+            raise
+
+    def run(self) -> None:
+        """Run to the end, and see that all has come to one."""
+        self.after(END - self.now, self.check_end)
+        while self.now < END:
+            self.step()
+
+    # The users, the orchestrator and its store
+
+    def ask(self, delay: float, event: on.SubmitJob | on.CancelJob) -> None:
+        """Have a user ask for something once all nodes are known, and again should the orchestrator die."""
+
+        def ask() -> None:
+            if len(self.orchestrator.membership.nodes) < len(self.machines):
+                self.ask(1, event)
+                return
+            self.asked[f"{type(event).__name__} {event.job_id}"] = event
+            if isinstance(event, on.SubmitJob) or event.job_id in self.jobs:
+                self.order(event)
+
+        self.after(delay, ask)
+
+    def order(self, event: on.OrchestratorEvent) -> None:
+        for effect in self.orchestrator.handle(event, self.now):
+            if self.performed == self.kill_at:
+                self.kills, self.kill_at = self.kills + 1, None
+                self.orchestrator = OrchestratorCore()
+                snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
+                self.order(on.Restore(snapshot))
+                for asked in self.asked.values():
+                    self.ask(0, asked)
+                return
+            self.performed += 1
+            self.note(str(effect))
+            if isinstance(effect, do.Commit):
+                self.commit(effect.batch)
+            else:
+                assert isinstance(effect, do.Send), f"an orchestrator has no use for {effect}"
+                self.send(effect.envelope)
+
+    def commit(self, batch: Batch) -> None:
+        for job in batch.jobs:
+            old = self.jobs.get(job.id, job)
+            assert not old.state.terminal or old is job, f"{job.id} had ended: {old}"
+            assert job.state is old.state or job.state in JOB_MOVES[old.state], f"{old} to {job.state}"
+            self.jobs[job.id] = job
+        for execution in batch.executions:
+            before = self.executions.get(execution.id, execution)
+            moves = EXECUTION_MOVES[before.state]
+            assert not before.state.terminal or before is execution, f"{execution.id} had ended: {before}"
+            assert execution.state is before.state or execution.state in moves, (
+                f"{before} to {execution.state}"
+            )
+            self.executions[execution.id] = execution
+
+    # The network
+
+    def send(self, envelope: Envelope) -> None:
+        for _ in range(2 if self.chance("doubling") else 1):
+            if not self.chance("loss"):
+                delay = self.random.uniform(0.01, 40 if self.chance("lateness") else 1)
+                self.after(delay, lambda: self.deliver(envelope))
+
+    def deliver(self, envelope: Envelope) -> None:
+        if envelope.recipient == ORCHESTRATOR:
+            self.order(on.Deliver(envelope))
+        else:
+            self.machines[envelope.recipient].handle(on.Deliver(envelope))
+
+    # What always holds
+
+    def check(self) -> None:
+        running: Counter[tuple[str, int]] = Counter()
+        for name, machine in self.machines.items():
+            used, has = [work.resources for work in machine.work.values()], machine.info.capacity
+            assert isinstance(has.gpu, int), "a node has a number of GPUs"
+            assert len(used) <= machine.info.max_executions, f"{name} runs too many: {machine.work}"
+            assert round(sum(each.cpu for each in used), 6) <= has.cpu, f"{name}: {used}"
+            assert sum(each.memory for each in used) <= has.memory, f"{name}: {used}"
+            assert sum(has.gpu if each.gpu == "all" else each.gpu for each in used) <= has.gpu, (
+                f"{name}: {used}"
+            )
+            for execution_id, work in machine.work.items():
+                assert not self.executions[execution_id].state.terminal, f"{execution_id} runs, but has ended"
+                assert not self.jobs[work.partition[0]].state.terminal, f"{work} goes on, its job has ended"
+                running[work.partition] += work.phase != "check"
+        live: Counter[tuple[str, int]] = Counter()
+        for execution in self.executions.values():
+            job, state = self.jobs[execution.job_id], execution.state
+            live[job.id, execution.partition_index] += not state.terminal
+            if state is ExecutionState.COMPLETED:
+                results = self.machines[execution.node].results
+                assert execution.id in results, f"{execution.id} is completed without results"
+            accepted = state in EXECUTION_MOVES[ExecutionState.BID_ACCEPTED] | {ExecutionState.BID_ACCEPTED}
+            waits = job.state in (JobState.PENDING, JobState.QUEUED) and job.ending is None
+            assert not (accepted and waits), f"{execution} says that {job} runs"
+        assert max(running.values(), default=0) <= 1, f"a partition runs twice: {running}"
+        assert max(live.values(), default=0) <= 1, f"a partition has two live executions: {live}"
+
+    def check_end(self) -> None:
+        """Hold what holds once the world has been kind for long enough."""
+        assert all(key.split()[1] in self.jobs for key in self.asked), f"of {self.asked} is {self.jobs}"
+        for job in self.jobs.values():
+            mine = [e for e in self.executions.values() if e.job_id == job.id]
+            done = {e.partition_index for e in mine if e.state is ExecutionState.COMPLETED}
+            assert job.state.terminal, f"{job} does not end: {mine}"
+            assert all(execution.state.terminal for execution in mine), f"of {job}: {mine}"
+            assert job.state is not JobState.COMPLETED or done == set(range(job.spec.count)), f"{job}: {mine}"
+            self.check_failure(job, mine)
+        for name, machine in self.machines.items():
+            entry = self.orchestrator.membership.nodes.get(name)
+            assert entry is not None, f"{name} was never heard of"
+            assert not machine.work, f"{name} goes on with {machine.work}"
+            assert not machine.core._held, f"{name} holds {machine.core._held}"
+            assert machine.core.account.free == machine.info.capacity == entry.account.free, f"of {name}"
+        assert not len(self.orchestrator._evaluations), "evaluations are left"
+
+    def check_failure(self, job: JobRecord, executions: list[Execution]) -> None:
+        """Hold that a job has failed only for a reason that this world gave."""
+        code = job.failure.code if job.failure else ""
+        infos = [machine.info for machine in self.machines.values()]
+        able = {info.name for info in infos if not lasting_refusal(info, Demand.of(job.spec))}
+        refused = {e.node for e in executions if any(refusal.lasting for refusal in e.refusals)}
+        # A node of which an orchestrator has not heard for long enough after its restart counts as gone.
+        deaf = self.kills and (self.faults.loss or self.faults.lateness)
+        allowed = {
+            "": job.state is not JobState.FAILED,
+            FAULT.code: True,
+            "job.no_matching_node": bool(deaf) or (able <= refused and len(job.refusals) == len(infos)),
+            "node.lost_execution": self.faults.lateness > 0,
+        }
+        assert allowed.get(code), f"{job} had no reason to fail; {able} could run it, {refused} would not"

@@ -1,0 +1,50 @@
+"""The README's example and commands, and the quickstart, do what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+
+
+def run(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_first_example_runs_as_it_stands(tmp_path: Path) -> None:
+    found = re.search(r"<!-- example: first job -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    destination = tmp_path / "counts"
+    code = found[1].replace('"counts/"', repr(str(destination)))
+    assert code != found[1]
+    script = tmp_path / "first_job.py"
+    script.write_text(code)
+    printed = run(script)
+    assert printed.count("different") == 2  # by the log, and by stdout of the second run
+    assert (destination / "words.csv").read_text().startswith("word,count\nthe,")
+
+
+def test_the_quickstart_shows_the_log_and_where_the_outputs_are(tmp_path: Path) -> None:
+    printed = run(PROJECT / "examples" / "quickstart.py", PROJECT / "docs", tmp_path / "kept")
+    assert re.search(r"^stdout \| +\d+ words +/inputs/explanation/journey-of-a-job\.md$", printed, re.MULTILINE)
+    assert f"its outputs are in {tmp_path / 'kept'}" in printed
+    assert (tmp_path / "kept" / "words.csv").exists()
+
+
+def test_the_quickstart_is_short() -> None:
+    assert len((PROJECT / "examples" / "quickstart.py").read_text().splitlines()) <= 60
+
+
+def test_there_are_two_commands_of_one_line_each() -> None:
+    commands = re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*)\n```", README)
+    assert [name for name, _ in commands] == ["quickstart", "tests"]
+    assert README.count("```sh") == 2
