@@ -65,7 +65,10 @@ async def test_the_journey_of_a_job(tmp_path: Path) -> None:
 
         # Results are collected and published
         result = await job.result()
-        assert (result.outputs["counts"].path / "words.csv").read_text().splitlines()[:2] == ["word,count", "the,2"]
+        assert (result.outputs["counts"].path / "words.csv").read_text().splitlines()[:2] == [
+            "word,count",
+            "the,2",
+        ]
         folder = result.stdout_path.parent
         assert sorted(path.name for path in folder.iterdir()) == ["counts", "exitCode", "stderr", "stdout"]
         assert (folder / "exitCode").read_text() == "0"
@@ -94,7 +97,9 @@ def test_the_page_has_the_headings_of_the_test() -> None:
 def test_the_page_names_files_that_exist() -> None:
     page = (PROJECT / "docs" / "explanation" / "journey-of-a-job.md").read_text()
     source = PROJECT / "src" / "bacalhau_sdk"
-    known = {str(path.relative_to(source)) for path in source.rglob("*.py")} | {p.name for p in source.rglob("*.py")}
+    known = {str(path.relative_to(source)) for path in source.rglob("*.py")} | {
+        p.name for p in source.rglob("*.py")
+    }
     named = set(re.findall(r"`([a-z_/]+\.py)`", page)) - {"tests/test_journey.py"}
     assert named
     assert named <= known

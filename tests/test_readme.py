@@ -13,7 +13,12 @@ README = (PROJECT / "README.md").read_text()
 
 def run(*arguments: str | Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "error", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -35,7 +40,9 @@ def test_the_first_example_runs_as_it_stands(tmp_path: Path) -> None:
 
 def test_the_quickstart_shows_the_log_and_where_the_outputs_are(tmp_path: Path) -> None:
     printed = run(PROJECT / "examples" / "quickstart.py", PROJECT / "docs", tmp_path / "kept")
-    assert re.search(r"^stdout \| +\d+ words +/inputs/explanation/journey-of-a-job\.md$", printed, re.MULTILINE)
+    assert re.search(
+        r"^stdout \| +\d+ words +/inputs/explanation/journey-of-a-job\.md$", printed, re.MULTILINE
+    )
     assert f"its outputs are in {tmp_path / 'kept'}" in printed
     assert (tmp_path / "kept" / "words.csv").exists()
 

@@ -1,15 +1,15 @@
-"""Bacalhau as a library: compute over data, composed from Python objects, running inside your own process."""
+"""Bacalhau as a library: compute over data, composed from Python objects, running inside your own process.
+
+Values and errors are imported with the package; what runs jobs is imported when it is first used (PEP 562).
+"""
 
 from __future__ import annotations
 
+import importlib
 import logging
+from typing import TYPE_CHECKING
 
 from . import errors
-from .abc.executor import Executor
-from .cluster.cluster import Cluster
-from .cluster.job import Job
-from .cluster.node import Node
-from .cluster.result import Output, Result
 from .errors import (
     BacalhauError,
     JobCancelledError,
@@ -18,16 +18,23 @@ from .errors import (
     NoMatchingNodeError,
     NonZeroExitError,
 )
-from .executors.function import FunctionExecutor, FunctionTask
-from .executors.wasm import WasmExecutor
 from .model.data import Input, LogEntry
 from .model.job import JobSpec, JobState, RetryPolicy, Timeouts
 from .model.network import Network
 from .model.platform import Platform
 from .model.resources import Resources
 from .model.selector import Selector
-from .stores.memory import MemoryStore
-from .transports.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from .abc.executor import Executor
+    from .cluster.cluster import Cluster
+    from .cluster.job import Job
+    from .cluster.node import Node
+    from .cluster.result import Output, Result
+    from .executors.function import FunctionExecutor, FunctionTask
+    from .executors.wasm import WasmExecutor
+    from .stores.memory import MemoryStore
+    from .transports.memory import MemoryTransport
 
 __all__ = [
     "BacalhauError",
@@ -60,4 +67,36 @@ __all__ = [
     "errors",
 ]
 
+_IMPORTED_WHEN_USED = {
+    "Cluster": ".cluster.cluster",
+    "Executor": ".abc.executor",
+    "FunctionExecutor": ".executors.function",
+    "FunctionTask": ".executors.function",
+    "Job": ".cluster.job",
+    "MemoryStore": ".stores.memory",
+    "MemoryTransport": ".transports.memory",
+    "Node": ".cluster.node",
+    "Output": ".cluster.result",
+    "Result": ".cluster.result",
+    "WasmExecutor": ".executors.wasm",
+}
+
 logging.getLogger("bacalhau_sdk").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_IMPORTED_WHEN_USED[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -138,7 +138,9 @@ async def test_a_job_is_cancelled_in_every_phase(
         assert job.state is bac.JobState.CANCELLED
 
 
-async def test_results_that_were_published_while_the_cancel_was_on_its_way_are_removed(publishing: Gate) -> None:
+async def test_results_that_were_published_while_the_cancel_was_on_its_way_are_removed(
+    publishing: Gate,
+) -> None:
     async with cluster(Workload()) as c, anyio.create_task_group() as tasks:
         job = await c.submit(spec("ok"), "moved")
         await publishing.reached.wait()
@@ -253,4 +255,6 @@ async def test_a_job_that_waits_in_the_queue_runs_when_the_one_before_it_is_canc
 def _left(c: bac.Cluster, job_id: str) -> list[str]:
     """Return the files of a job that are left in the folders of its cluster, logs aside."""
     root = c._workspace.results.parent
-    return [str(path) for path in root.rglob("*") if path.name.startswith(f"{job_id}-") and path.suffix != ".log"]
+    return [
+        str(path) for path in root.rglob("*") if path.name.startswith(f"{job_id}-") and path.suffix != ".log"
+    ]

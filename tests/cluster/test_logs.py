@@ -145,11 +145,10 @@ async def test_the_log_of_a_failed_and_of_a_cancelled_job_is_kept() -> None:
 
 async def test_the_cluster_s_end_ends_every_reader() -> None:
     writer = Writer()
-    async with anyio.create_task_group() as tasks:
-        async with bac.Cluster([node(writer)]) as c:
-            job = await c.submit(bac.JobSpec.function("any"))
-            tasks.start_soon(read, job.logs())
-            await writer.started.wait()
+    async with anyio.create_task_group() as tasks, bac.Cluster([node(writer)]) as c:
+        job = await c.submit(bac.JobSpec.function("any"))
+        tasks.start_soon(read, job.logs())
+        await writer.started.wait()
     with pytest.raises(bac.errors.ClusterClosedError):
         job.logs()
 
@@ -157,8 +156,12 @@ async def test_the_cluster_s_end_ends_every_reader() -> None:
 async def test_events_tell_the_story_and_end_with_the_job() -> None:
     async with bac.Cluster([node()]) as c:
         job = await c.submit(bac.JobSpec.function("any"))
-        live = [(e.job_state.value, e.execution_state and e.execution_state.value) async for e in job.events()]
-        assert live == [(e.job_state.value, e.execution_state and e.execution_state.value) async for e in job.events()]
+        live = [
+            (e.job_state.value, e.execution_state and e.execution_state.value) async for e in job.events()
+        ]
+        assert live == [
+            (e.job_state.value, e.execution_state and e.execution_state.value) async for e in job.events()
+        ]
         assert live == [
             ("PENDING", None),
             ("PENDING", "ASK_FOR_BID"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.storage.trees import (
     SPECIAL,
     as_another_user,
     below,
+    deep_folder,
     fingerprint,
     make_deep,
     make_tree,
@@ -33,12 +33,9 @@ STRANGE = {
 
 
 @pytest.fixture
-def in_memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system that is quick where there is one, for trees of thousands of folders."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory)) if memory.is_dir() else tmp_path
-    yield folder
-    remove_folder(folder)
+def in_memory() -> Iterator[Path]:
+    with deep_folder() as folder:
+        yield folder
 
 
 # ---- Walking ----

@@ -12,11 +12,15 @@ from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.capacity import CapacityAccount
 
 # CPUs that no binary float holds, and sizes that leave no room for rounding.
-cpus = st.integers(0, 4000).map(lambda thousandths: thousandths / 1000) | st.sampled_from([0.1, 0.2, 0.3, 1.1])
+cpus = st.integers(0, 4000).map(lambda thousandths: thousandths / 1000) | st.sampled_from(
+    [0.1, 0.2, 0.3, 1.1]
+)
 sizes = st.integers(0, 8) | st.just(2**53 + 1)
 capacities = st.builds(Resources, cpu=cpus, memory=sizes, disk=sizes, gpu=st.integers(0, 4))
 demands = st.builds(Resources, cpu=cpus, memory=sizes, disk=sizes, gpu=st.integers(0, 4) | st.just("all"))
-steps = st.lists(st.tuples(st.sampled_from(["reserve", "release"]), st.sampled_from("abcdef"), demands), max_size=30)
+steps = st.lists(
+    st.tuples(st.sampled_from(["reserve", "release"]), st.sampled_from("abcdef"), demands), max_size=30
+)
 
 
 def exact(cpu: float) -> Fraction:
@@ -47,7 +51,9 @@ def test_it_never_gives_more_than_there_is_and_takes_all_back(
         assert len(account) == len(held) <= most
         assert account.free_executions == most - len(held)
         assert all(execution_id in account for execution_id in held)
-        assert exact(account.free.cpu) == exact(capacity.cpu) - sum(exact(each.cpu) for each in everything) >= 0
+        assert (
+            exact(account.free.cpu) == exact(capacity.cpu) - sum(exact(each.cpu) for each in everything) >= 0
+        )
         assert account.free.memory == capacity.memory - sum(each.memory for each in everything) >= 0
         assert account.free.disk == capacity.disk - sum(each.disk for each in everything) >= 0
         assert account.free.gpu == gpus(everything, capacity) * -1 + gpus([Resources(gpu="all")], capacity)

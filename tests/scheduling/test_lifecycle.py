@@ -72,7 +72,9 @@ def test_move_of_an_execution(before: E, after: E, legal: bool) -> None:
             ended_at=7.0 if after.terminal else None,
         )
     else:
-        with pytest.raises(IllegalTransitionError, match=f"j-0 cannot go from {before.value} to {after.value}"):
+        with pytest.raises(
+            IllegalTransitionError, match=f"j-0 cannot go from {before.value} to {after.value}"
+        ):
             advance(original, after, 7.0)
     assert original == untouched
 
@@ -103,7 +105,9 @@ def test_every_state_can_be_reached_and_the_terminal_ones_are_those_without_a_wa
 ) -> None:
     reached = [first]
     for state in reached:
-        reached += [after for before, after, legal in moves if before is state and legal and after not in reached]
+        reached += [
+            after for before, after, legal in moves if before is state and legal and after not in reached
+        ]
     assert sorted(state.value for state in reached) == sorted(state.value for state in states)
     for state in states:
         assert state.terminal == (not any(legal for before, _, legal in moves if before is state))
@@ -124,10 +128,15 @@ def test_an_execution_that_never_ran_has_not_started() -> None:
 
 def test_a_refusal_is_kept_with_its_reasons() -> None:
     reasons = (refusal(),)
-    assert advance(execution(state=E.ASK_FOR_BID), E.ASK_FOR_BID_REJECTED, 2.0, refusals=reasons).refusals == reasons
+    assert (
+        advance(execution(state=E.ASK_FOR_BID), E.ASK_FOR_BID_REJECTED, 2.0, refusals=reasons).refusals
+        == reasons
+    )
 
 
-@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT])
+@pytest.mark.parametrize(
+    "state", [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT]
+)
 def test_a_job_ends_as_it_was_to_end(state: JobState) -> None:
     ended = end_job(job(state=JobState.RUNNING, ending=state, reason="why"), 7.0)
     assert (ended.state, ended.reason, ended.ended_at) == (state, "why", 7.0)

@@ -41,14 +41,14 @@ class Faults:
 
 
 class World:
-    """One orchestrator and some nodes. ``kill_at`` is the number of the orchestrator's effect before which it dies."""
+    """One orchestrator and some nodes. ``kills`` are the numbers of the orchestrator's effects before which it dies."""
 
     def __init__(
-        self, seed: int, nodes: list[NodeInfo], faults: Faults | None = None, kill_at: int | None = None
+        self, seed: int, nodes: list[NodeInfo], faults: Faults | None = None, kills: tuple[int, ...] = ()
     ) -> None:
-        self.seed, self.faults, self.kill_at = seed, faults or Faults(), kill_at
+        self.seed, self.faults, self.kills = seed, faults or Faults(), kills
         self.random = random.Random(seed)
-        self.now, self.performed, self.kills = 0.0, 0, 0
+        self.now, self.performed, self.killed = 0.0, 0, 0
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
         self.count = 0
         self.jobs: dict[str, JobRecord] = {}
@@ -79,7 +79,9 @@ class World:
             action()
             self.check()
         except Exception as error:
-            error.add_note(f"seed {self.seed}, {self.faults}, kill_at {self.kill_at}, at {self.now:.3f} s")
+            error.add_note(
+                f"seed {self.seed}, {self.faults}, killed before {self.kills}, at {self.now:.3f} s"
+            )
             raise
 
     def run(self) -> None:
@@ -94,19 +96,19 @@ class World:
         """Have a user ask for something once all nodes are known, and again should the orchestrator die."""
 
         def ask() -> None:
-            if len(self.orchestrator.membership.nodes) < len(self.machines):
+            ready = isinstance(event, on.SubmitJob) or event.job_id in self.jobs
+            if not ready or len(self.orchestrator.membership.nodes) < len(self.machines):
                 self.ask(1, event)
-                return
-            self.asked[f"{type(event).__name__} {event.job_id}"] = event
-            if isinstance(event, on.SubmitJob) or event.job_id in self.jobs:
+            else:
+                self.asked[f"{type(event).__name__} {event.job_id}"] = event
                 self.order(event)
 
         self.after(delay, ask)
 
     def order(self, event: on.OrchestratorEvent) -> None:
         for effect in self.orchestrator.handle(event, self.now):
-            if self.performed == self.kill_at:
-                self.kills, self.kill_at = self.kills + 1, None
+            if self.performed in self.kills[self.killed :]:
+                self.killed += 1
                 self.orchestrator = OrchestratorCore()
                 snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
                 self.order(on.Restore(snapshot))
@@ -205,7 +207,7 @@ class World:
         able = {info.name for info in infos if not lasting_refusal(info, Demand.of(job.spec))}
         refused = {e.node for e in executions if any(refusal.lasting for refusal in e.refusals)}
         # A node of which an orchestrator has not heard for long enough after its restart counts as gone.
-        deaf = self.kills and (self.faults.loss or self.faults.lateness)
+        deaf = self.killed and (self.faults.loss or self.faults.lateness)
         allowed = {
             "": job.state is not JobState.FAILED,
             FAULT.code: True,

@@ -9,14 +9,17 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bacalhau_sdk.errors import InputChangedError, InputError, TransientError, UnsafePathError
+from bacalhau_sdk.host.folders import remove_folder
 from bacalhau_sdk.model.data import BytesSource, PathSource, UrlSource
 from bacalhau_sdk.storage import local
 from bacalhau_sdk.storage.local import LocalStorage
@@ -25,6 +28,7 @@ from tests.storage.trees import (
     Tree,
     as_another_user,
     below,
+    deep_folder,
     fingerprint,
     make_deep,
     make_tree,
@@ -50,13 +54,17 @@ async def copy(source: Path, into: Path) -> None:
 # ---- What is copied ----
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff\r\n", b"x" * (3 * (1 << 20) + 1)], ids=["empty", "binary", "large"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0\xff\r\n", b"x" * (3 * (1 << 20) + 1)], ids=["empty", "binary", "large"]
+)
 async def test_bytes_become_a_file(data: bytes, tmp_path: Path) -> None:
     await storage.fetch(BytesSource(data), tmp_path / "into")
     assert (tmp_path / "into").read_bytes() == data
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff\r\n", b"x" * (3 * (1 << 20) + 1)], ids=["empty", "binary", "large"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0\xff\r\n", b"x" * (3 * (1 << 20) + 1)], ids=["empty", "binary", "large"]
+)
 async def test_a_file_is_copied(data: bytes, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(data)
@@ -70,8 +78,12 @@ async def test_a_file_is_copied(data: bytes, tmp_path: Path) -> None:
         pytest.param({}, id="empty"),
         pytest.param({"a": b"1", "b": b""}, id="files"),
         pytest.param({"a/b/c/d": b"1", "a/b/e": b"2", "a/f": None, "g/h": None}, id="nested"),
-        pytest.param({"ä\u0308 ☃": b"1", "a\nb": b"2", "\x1b[31m": b"3", " ": b"4", "-rf": b"5"}, id="strange names"),
-        pytest.param({os.fsdecode(b"\xff\xfe"): b"1", "\u202e": b"2", "A": b"3", "a": b"4"}, id="stranger names"),
+        pytest.param(
+            {"ä\u0308 ☃": b"1", "a\nb": b"2", "\x1b[31m": b"3", " ": b"4", "-rf": b"5"}, id="strange names"
+        ),
+        pytest.param(
+            {os.fsdecode(b"\xff\xfe"): b"1", "\u202e": b"2", "A": b"3", "a": b"4"}, id="stranger names"
+        ),
         pytest.param({"n" * 255: b"1", ".hidden": b"2", "...": b"3", "~": b"4"}, id="long and hidden names"),
         pytest.param({f"{i}": b"%d" % i for i in range(1000)}, id="many"),
     ],
@@ -99,7 +111,11 @@ def laid_out(nested: dict[str, object]) -> dict[str, bytes | None]:
     return found
 
 
-@given(st.recursive(st.binary(max_size=20), lambda inner: st.dictionaries(names, inner, max_size=4), max_leaves=12))
+@given(
+    st.recursive(
+        st.binary(max_size=20), lambda inner: st.dictionaries(names, inner, max_size=4), max_leaves=12
+    )
+)
 async def test_any_tree_is_copied(nested: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = make_tree(Path(folder, "source"), laid_out({"root": nested}))
@@ -150,7 +166,9 @@ async def test_a_read_only_folder_is_copied_into_one_that_is_none(tmp_path: Path
         pytest.param("l\n", "f", "f", id="with a strange name"),
     ],
 )
-async def test_a_link_inside_is_kept_as_a_relative_one(link: str, target: str, copied: str, tmp_path: Path) -> None:
+async def test_a_link_inside_is_kept_as_a_relative_one(
+    link: str, target: str, copied: str, tmp_path: Path
+) -> None:
     source = make_tree(tmp_path / "source", {"f": b"1", "a/b/g": b"2", "known": "f", "folder": "a/b"})
     (source / link).symlink_to(target.format(source=source))
     await copy(source, tmp_path / "into")
@@ -193,7 +211,9 @@ async def test_a_link_that_leads_elsewhere_is_refused(link: str, target: str, tm
     if target == "a/loop":
         (source / "a/loop").symlink_to("../l")
     (source / link).symlink_to(target)
-    with pytest.raises(UnsafePathError, match=rf"'({link}|a/loop)' in the input '{source}' is a link that leads"):
+    with pytest.raises(
+        UnsafePathError, match=rf"'({link}|a/loop)' in the input '{source}' is a link that leads"
+    ):
         await copy(source, tmp_path / "into")
     assert b"secret" not in read_tree(tmp_path / "into").values()
 
@@ -211,7 +231,9 @@ async def test_a_link_through_a_linked_parent_is_refused_when_that_leads_out(tmp
 
 @pytest.mark.parametrize("kind", SPECIAL)
 @pytest.mark.parametrize("place", ["", "a/b/bad"], ids=["the input itself", "an entry"])
-async def test_what_is_no_file_is_refused_without_a_look_into_it(kind: str, place: str, tmp_path: Path) -> None:
+async def test_what_is_no_file_is_refused_without_a_look_into_it(
+    kind: str, place: str, tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     (source / place).parent.mkdir(parents=True, exist_ok=True)
     SPECIAL[kind](source / place)
@@ -230,7 +252,9 @@ async def test_an_entry_is_named_in_printable_characters(tmp_path: Path) -> None
     assert r"\x1b[31m\n\udcff" in caught.value.message
 
 
-@pytest.mark.parametrize("change", ["missing", "a file for a parent", "a link", "a link to itself", "a loop above"])
+@pytest.mark.parametrize(
+    "change", ["missing", "a file for a parent", "a link", "a link to itself", "a loop above"]
+)
 async def test_an_input_that_vanished_or_became_a_link_has_changed(change: str, tmp_path: Path) -> None:
     source = tmp_path / "above/source"
     match change:
@@ -265,7 +289,9 @@ def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[
 
 
 @pytest.mark.parametrize("name", ["f", "a"])
-@pytest.mark.parametrize("becomes", ["nothing", "a link", "a link to nothing", "a folder or a file", *SPECIAL])
+@pytest.mark.parametrize(
+    "becomes", ["nothing", "a link", "a link to nothing", "a folder or a file", *SPECIAL]
+)
 async def test_an_entry_that_changes_while_it_is_copied(
     name: str, becomes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,7 +299,8 @@ async def test_an_entry_that_changes_while_it_is_copied(
     make_tree(tmp_path / "other", {"f": b"secret", "a/g": b"secret"})
 
     def change() -> None:
-        path = (source / name).rename(tmp_path / "was") and source / name
+        path = source / name
+        path.rename(tmp_path / "was")
         match becomes:
             case "nothing":
                 pass
@@ -304,10 +331,8 @@ async def test_a_folder_that_is_replaced_by_a_link_is_copied_as_it_was(
         (source / "a").symlink_to(tmp_path / "other")
 
     before_opening(monkeypatch, "f", change)
-    try:
+    with suppress(UnsafePathError):  # of the link, if it was looked at after the change
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
-    except UnsafePathError as error:
-        assert "'a/l'" in error.message  # it was looked at after the change
     assert b"secret" not in read_tree(tmp_path / "into").values()
     assert (tmp_path / "into/a/f").read_bytes() == b"1"
 
@@ -318,7 +343,9 @@ def unreadable(folder: Path) -> None:
         (source / name).chmod(mode)
     for name, entry in (("h", "h"), ("a", "a"), ("b", "g"), ("c", "d"), ("a/f", "a/f")):
         with pytest.raises(InputError, match=rf"'[^ ]*{entry}'.* cannot be read: Permission denied"):
-            anyio.run(storage.fetch, PathSource(str(source / name)), folder / f"into-{name.replace('/', '-')}")
+            anyio.run(
+                storage.fetch, PathSource(str(source / name)), folder / f"into-{name.replace('/', '-')}"
+            )
     for name, mode in (("h", 0o600), ("a", 0o700), ("b", 0o700), ("c/d", 0o700)):
         (source / name).chmod(mode)
     anyio.run(storage.fetch, PathSource(str(source)), folder / "into")
@@ -343,16 +370,18 @@ async def test_a_folder_is_not_copied_into_itself(into: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("depth", "fits"), [(200, True), (201, False), (1100, False)])
-async def test_a_folder_may_not_be_too_deep(depth: int, fits: bool, tmp_path: Path) -> None:
-    make_deep(tmp_path / "source", depth)
-    before = open_descriptors()
-    if fits:
-        await storage.fetch(PathSource(str(tmp_path / "source")), tmp_path / "into")
-        assert len(below(tmp_path / "into")) == depth + 1
-    else:
-        with pytest.raises(InputError, match="more than 200 folders deep"):
-            await storage.fetch(PathSource(str(tmp_path / "source")), tmp_path / "into")
-    assert open_descriptors() <= before + 4  # those of the event loop and its threads
+async def test_a_folder_may_not_be_too_deep(depth: int, fits: bool) -> None:
+    with deep_folder() as folder:
+        make_deep(folder / "source", depth)
+        before = open_descriptors()
+        if fits:
+            await storage.fetch(PathSource(str(folder / "source")), folder / "into")
+            assert len(below(folder / "into")) == depth + 1
+        else:
+            with pytest.raises(InputError, match="more than 200 folders deep"):
+                await storage.fetch(PathSource(str(folder / "source")), folder / "into")
+        assert open_descriptors() <= before + 4  # those of the event loop and its threads
+        await to_thread.run_sync(remove_folder, folder)
 
 
 async def test_a_scheme_of_others_is_refused(tmp_path: Path) -> None:
@@ -376,7 +405,7 @@ async def test_a_copy_that_cannot_be_written_may_be_tried_again(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
-        with pytest.raises(TransientError, match="could not be fetched.*File too large") as caught:
+        with pytest.raises(TransientError, match=r"could not be fetched.*File too large") as caught:
             await storage.fetch(source, Path("into"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -450,10 +479,12 @@ async def test_a_cancellation_stops_the_copy_of_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [str(number) for number in range(2000)]
-    source = make_tree(tmp_path / "source", {name: b"1" for name in names})
+    source = make_tree(tmp_path / "source", dict.fromkeys(names, b"1"))
     watched = Watched(tmp_path / "into", monkeypatch)
     async with anyio.create_task_group() as tasks:
-        before_opening(monkeypatch, names[1000], lambda: anyio.from_thread.run_sync(tasks.cancel_scope.cancel))
+        before_opening(
+            monkeypatch, names[1000], lambda: anyio.from_thread.run_sync(tasks.cancel_scope.cancel)
+        )
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
         pytest.fail("it was not cancelled")
     assert watched.ended.is_set()

@@ -121,12 +121,20 @@ async def written(log: ExecutionLog, *chunks: bytes) -> list[tuple[bytes, bool]]
         pytest.param([b"a\n"], [(b"a", True)], id="a line"),
         pytest.param([b"a"], [(b"a", False)], id="no end"),
         pytest.param([b"a\nb"], [(b"a", True), (b"b", False)], id="the last has no end"),
-        pytest.param([b"a", b"b", b"\n", b"c\nd", b"e\n"], [(b"ab", True), (b"c", True), (b"de", True)], id="pieces"),
-        pytest.param([b"\n\n", b"\na\n\n"], [(b"", True)] * 3 + [(b"a", True), (b"", True)], id="empty lines"),
-        pytest.param([b"a\r\nb\r", b"\nc\rd\n"], [(b"a\r", True), (b"b\r", True), (b"c\rd", True)], id="returns"),
+        pytest.param(
+            [b"a", b"b", b"\n", b"c\nd", b"e\n"], [(b"ab", True), (b"c", True), (b"de", True)], id="pieces"
+        ),
+        pytest.param(
+            [b"\n\n", b"\na\n\n"], [(b"", True)] * 3 + [(b"a", True), (b"", True)], id="empty lines"
+        ),
+        pytest.param(
+            [b"a\r\nb\r", b"\nc\rd\n"], [(b"a\r", True), (b"b\r", True), (b"c\rd", True)], id="returns"
+        ),
         pytest.param([b"\0\n\xff\xfe\0"], [(b"\0", True), (b"\xff\xfe\0", False)], id="no text"),
         pytest.param([b"\x1b[31mred\x1b[0m\n"], [(b"\x1b[31mred\x1b[0m", True)], id="colours"),
-        pytest.param(["\u2028\u0085\v\f".encode() + b"\n"], [("\u2028\u0085\v\f".encode(), True)], id="other ends"),
+        pytest.param(
+            ["\u2028\u0085\v\f".encode() + b"\n"], [("\u2028\u0085\v\f".encode(), True)], id="other ends"
+        ),
     ],
 )
 async def test_lines(chunks: list[bytes], expected: list[tuple[bytes, bool]], quiet: ExecutionLog) -> None:
@@ -135,7 +143,10 @@ async def test_lines(chunks: list[bytes], expected: list[tuple[bytes, bool]], qu
 
 @pytest.mark.parametrize("size", [LINE_MAX - 1, LINE_MAX])
 async def test_a_line_of_64_kib_is_whole(size: int, quiet: ExecutionLog) -> None:
-    assert await written(quiet, b"x" * size + b"\n", b"y" * size) == [(b"x" * size, True), (b"y" * size, False)]
+    assert await written(quiet, b"x" * size + b"\n", b"y" * size) == [
+        (b"x" * size, True),
+        (b"y" * size, False),
+    ]
 
 
 async def test_a_longer_line_is_split(quiet: ExecutionLog) -> None:
@@ -152,7 +163,9 @@ async def test_a_longer_line_is_split(quiet: ExecutionLog) -> None:
 
 @pytest.mark.parametrize("character", ["é", "€", "𝄞"])
 @pytest.mark.parametrize("shift", range(4))
-async def test_a_long_line_is_split_between_characters(character: str, shift: int, quiet: ExecutionLog) -> None:
+async def test_a_long_line_is_split_between_characters(
+    character: str, shift: int, quiet: ExecutionLog
+) -> None:
     text = "x" * shift + character * LINE_MAX
     parts = [data for data, _ in await written(quiet, text.encode())]
     assert "".join(part.decode() for part in parts) == text
@@ -424,7 +437,10 @@ async def test_small_writes_are_written_at_once(path: Path, monkeypatch: pytest.
     keeper.log.stdout.write(b"more\n")
     assert keeper.signals == 2
     await keeper.log.close()
-    assert await streams(keeper.log) == (b"".join(b"%d\n" % number for number in range(1000)) + b"more\n", b"x" * 1000)
+    assert await streams(keeper.log) == (
+        b"".join(b"%d\n" % number for number in range(1000)) + b"more\n",
+        b"x" * 1000,
+    )
     assert len(sizes) == 2
 
 
@@ -450,7 +466,9 @@ async def until(event: threading.Event) -> None:
             await anyio.sleep(0)
 
 
-async def test_what_comes_during_a_write_is_flushed_after_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_during_a_write_is_flushed_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with kept(path) as log, aclosing(log.read()) as chunks:
         with held_writes(monkeypatch) as (begun, end):
             log.stdout.write(b"a\n")
@@ -563,7 +581,9 @@ async def test_what_comes_after_the_end_is_dropped(path: Path, quiet: ExecutionL
     assert await streams(quiet) == (b"a", b"")
 
 
-async def test_a_full_disk_fails_the_log_and_nothing_else(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_disk_fails_the_log_and_nothing_else(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with kept(path) as log, anyio.create_task_group() as tasks:
         tasks.start_soon(frames, log)

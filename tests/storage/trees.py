@@ -9,17 +9,24 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from bacalhau_sdk.host.folders import remove_folder
+
 ROOT = Path(__file__).resolve().parents[2]
+TEMPORARY = tempfile.gettempdir()  # a test may set another one
 NOBODY = 65534
 CHILD = """
-import importlib, os, sys
+import codecs, importlib, os, sys
 from pathlib import Path
+import anyio
+anyio.run(anyio.sleep, 0)
+codecs.lookup("ascii")
 function = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])
@@ -77,7 +84,9 @@ def fingerprint(path: Path) -> list[tuple[object, ...]]:
             content = each.readlink()
         elif stat.S_ISREG(told.st_mode):
             content = each.read_bytes()
-        found.append((each, told.st_ino, told.st_mode, told.st_nlink, told.st_size, told.st_mtime_ns, content))
+        found.append(
+            (each, told.st_ino, told.st_mode, told.st_nlink, told.st_size, told.st_mtime_ns, content)
+        )
     return found
 
 
@@ -100,6 +109,17 @@ def make_deep(folder: Path, depth: int) -> None:
     os.close(descriptor)
 
 
+@contextmanager
+def deep_folder() -> Iterator[Path]:
+    """Give a folder for trees of thousands of folders: quick where that can be had, and removed in a way that can."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+
+
 def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
@@ -113,18 +133,17 @@ def make_socket(path: Path) -> None:
 
 
 def make_device(path: Path) -> None:
-    try:
-        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    except PermissionError:
-        pytest.skip("only root makes devices")
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
 
 
-SPECIAL = {"FIFO": make_fifo, "socket": make_socket, "device": make_device}
+SPECIAL = {"FIFO": make_fifo, "socket": make_socket}
+if os.geteuid() == 0:  # nobody else makes devices
+    SPECIAL["device"] = make_device
 
 
 def open_descriptors() -> int:
     """Return how many descriptors the process has."""
-    return len(os.listdir("/dev/fd"))
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def as_another_user(function: Callable[[Path], None]) -> None:
@@ -132,7 +151,7 @@ def as_another_user(function: Callable[[Path], None]) -> None:
 
     It runs in a process of its own: all of what Python and the library need is imported while that may still be read.
     """
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir=TEMPORARY))
     try:
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin, lowlevel, to_thread
@@ -360,8 +360,7 @@ class _Starting(TaskStatus[None]):
 def _first(error: Exception) -> Exception:
     """Return the first exception of a group, however deep, or the exception itself."""
     if isinstance(error, ExceptionGroup):
-        group: ExceptionGroup[Exception] = error
-        return _first(group.exceptions[0])
+        return _first(cast("ExceptionGroup[Exception]", error).exceptions[0])
     return error
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -166,7 +166,7 @@ class ComputeNode:
     def _spawn(
         self,
         execution_id: str,
-        work: Callable[[anyio.CancelScope, T], Coroutine[None, None, None]],
+        work: Callable[[anyio.CancelScope, T], Coroutine[Any, Any, ComputeEvent]],
         argument: T,
     ) -> None:
         """Work for an execution in a task of its own, in a scope that can be cancelled before the task has begun."""
@@ -177,7 +177,7 @@ class ComputeNode:
         self,
         execution_id: str,
         scope: anyio.CancelScope,
-        work: Callable[[anyio.CancelScope, T], Coroutine[None, None, ComputeEvent]],
+        work: Callable[[anyio.CancelScope, T], Coroutine[Any, Any, ComputeEvent]],
         argument: T,
     ) -> None:
         """Hand in what has become of a piece of work, once it is over."""
@@ -289,7 +289,7 @@ class ComputeNode:
             async for envelope in envelopes:
                 self._inbox.put_nowait(Deliver(envelope))
 
-    def _start(self, work: Callable[[*Ts], Coroutine[None, None, None]], *arguments: *Ts) -> None:
+    def _start(self, work: Callable[[*Ts], Coroutine[Any, Any, None]], *arguments: *Ts) -> None:
         assert self._tasks is not None, "the node runs"
         self._tasks.start_soon(work, *arguments)
 

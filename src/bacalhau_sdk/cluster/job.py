@@ -19,6 +19,7 @@ from ..errors import (
     JobTimeoutError,
     MultipleResultsError,
     NoMatchingNodeError,
+    ResultsGoneError,
     TransportError,
 )
 from ..host.channel import Channel, ChannelClosedError
@@ -209,7 +210,9 @@ class Job:
     async def _error(self) -> JobError:
         """Make the error for a job that did not complete."""
         record = self._view.record
-        results = await self._read_results() if self._kept() else ()
+        results: tuple[Result, ...] = ()
+        with suppress(ResultsGoneError):
+            results = await self._read_results()
         reason = record.reason or record.state.value
         if record.state is JobState.CANCELLED:
             message = f"job {self.id} was cancelled: {reason}"
@@ -249,7 +252,9 @@ class Job:
 
     async def _read_log(self, execution: Execution) -> AsyncGenerator[LogEntry, None]:
         buffer, index, attempt = bytearray(), execution.partition_index, execution.attempt
-        async with aclosing(self._orchestrator.transport.open(execution.node, f"logs/{execution.id}")) as chunks:
+        async with aclosing(
+            self._orchestrator.transport.open(execution.node, f"logs/{execution.id}")
+        ) as chunks:
             async for chunk in chunks:
                 buffer += chunk
                 for frame in decode_frames(buffer):

@@ -208,6 +208,11 @@ def read_result(
 
 
 def _read_text(path: Path) -> tuple[str, bool]:
-    with path.open("rb") as file:
-        data = file.read(TEXT_CAP + 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(TEXT_CAP + 1)
+    except FileNotFoundError:
+        raise ResultsGoneError(
+            f"{path} is not there any more", hint="a private folder goes with its cluster"
+        ) from None
     return data[:TEXT_CAP].decode("utf-8", "replace"), len(data) > TEXT_CAP
