@@ -348,9 +348,8 @@ class TestRefusals:
 
     def test_what_is_wrong_with_nodes_is_said_at_once(self) -> None:
         with pytest.raises(bac.errors.InvalidSpecError) as caught:
-            bac.Node(
-                "Bad Name", [Workload(), Workload(), 3], labels={"name": "x", "a b": "c"}, max_executions=-1
-            )  # type: ignore[list-item]
+            executors: list[object] = [Workload(), Workload(), 3]
+            bac.Node("Bad Name", executors, labels={"name": "x", "a b": "c"}, max_executions=-1)  # type: ignore[arg-type]
         assert [problem.path for problem in caught.value.problems] == [
             "name", "executors[1]", "executors[2]", "labels.name", "labels.a b", "max_executions",
         ]  # fmt: skip
@@ -387,7 +386,7 @@ class TestLookUp:
             assert {job.id: job.state.value for job in await c.jobs()} == {
                 "unfinished": "CANCELLED", "finished": "COMPLETED",
             }  # fmt: skip
-            assert [event.message async for event in (await c.job("finished")).events()][0] == "job submitted"
+            assert (await anext((await c.job("finished")).events())).message == "job submitted"
             with pytest.raises(bac.errors.ResultsGoneError):
                 await (await c.job("finished")).result()
 

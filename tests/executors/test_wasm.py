@@ -758,14 +758,49 @@ async def test_a_guest_waits_for_a_slow_sink(job: MakeJob, cache_dir: Path) -> N
     assert task.stdout.drains > 10
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how full a pipe is")
+@pytest.mark.parametrize("name", ["flood", "big_writes"])
 async def test_a_job_whose_sink_is_stuck_can_be_cancelled(
-    job: MakeJob, cache_dir: Path, alive: list[threading.Thread]
+    name: str,
+    job: MakeJob,
+    cache_dir: Path,
+    alive: list[threading.Thread],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task = job(spec("flood"))
+    import fcntl
+    import termios
+
+    readers: list[int] = []
+    pipe = os.pipe
+
+    def noted_pipe() -> tuple[int, int]:
+        reader, writer = pipe()
+        readers.append(reader)
+        return reader, writer
+
+    async def full() -> None:
+        """Wait until the guest waits for room in the pipe, which nobody makes."""
+        await task.stdout.drained()
+        left, capacity = b"", fcntl.fcntl(readers[0], fcntl.F_GETPIPE_SZ)
+        while int.from_bytes(left, sys.byteorder) < capacity:
+            await anyio.sleep(0)
+            left = fcntl.ioctl(readers[0], termios.FIONREAD, bytes(4))
+
+    task = job(spec(name))
     task.stdout.gate = task.stderr.gate = anyio.Event()
     async with opened(cache_dir) as executor:
-        await cancel_when(executor, task, task.stdout.drained)
+        monkeypatch.setattr(os, "pipe", noted_pipe)
+        await cancel_when(executor, task, full)
         assert alive == []
+
+
+async def test_what_is_written_after_the_sink_got_stuck_is_there_at_the_end(
+    job: MakeJob, cache_dir: Path
+) -> None:
+    task = job(spec("sleep", "100"))
+    task.stdout.gate = anyio.Event()
+    assert await run(cache_dir, task) == 0
+    assert task.stdout.text == "ready\ndone\n"
 
 
 async def test_the_end_of_the_guest_ends_the_streams_even_if_a_forked_process_holds_them(
@@ -824,6 +859,17 @@ async def test_streams_work_without_pipes(job: MakeJob, cache_dir: Path) -> None
     assert task.stderr.data == block * 4096
     assert silent.stdout.data == b""
     assert (task.io.scratch / "stdout").exists()
+
+
+@pytest.mark.usefixtures("no_pipes")
+async def test_a_job_whose_sink_is_stuck_can_be_cancelled_without_pipes(
+    job: MakeJob, cache_dir: Path, alive: list[threading.Thread]
+) -> None:
+    task = job(spec("flood"))
+    task.stdout.gate = task.stderr.gate = anyio.Event()
+    async with opened(cache_dir) as executor:
+        await cancel_when(executor, task, task.stdout.drained)
+        assert alive == []
 
 
 @pytest.mark.usefixtures("no_pipes")
@@ -977,7 +1023,7 @@ def command(module: str) -> wasm_guest.Command:
     return wasm_guest.Command(compiled, "_start", ("x",), {}, 1 << 30, None)
 
 
-@pytest.mark.parametrize("place", ["", "_limit", "_give_wasi", "_link", "_call"])
+@pytest.mark.parametrize("place", ["", "_limit", "_give_wasi", "_link", "set_epoch_deadline", "_call"])
 @pytest.mark.parametrize("name", ["loop", "loop_in_start", "sleep_then_write"])
 def test_a_kill_at_any_time_ends_the_guest(
     place: str, name: str, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -985,13 +1031,14 @@ def test_a_kill_at_any_time_ends_the_guest(
     outputs = [tmp_path / "stdout", tmp_path / "stderr"]
     killed = wasm_guest.Guest(command(name), job(spec(name)).io, *map(str, outputs))
     if place:
-        verb = getattr(killed, place)
+        owner: object = wasmtime.Store if place == "set_epoch_deadline" else killed
+        verb = getattr(owner, place)
 
         def kill_first(*arguments: object) -> object:
             killed.kill()
             return verb(*arguments)
 
-        monkeypatch.setattr(killed, place, kill_first)
+        monkeypatch.setattr(owner, place, kill_first)
     else:
         killed.kill()
     running = threading.Thread(target=killed.run, daemon=True)
@@ -1461,6 +1508,26 @@ def callbacks() -> int:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_the_engine_of_a_guest_is_closed(
+    job: MakeJob, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: list[wasmtime.Engine] = []
+
+    def noted(fuel: bool) -> wasmtime.Engine:
+        engines.append(wasm_modules.new_engine(fuel))
+        return engines[-1]
+
+    monkeypatch.setattr(wasm_guest, "new_engine", noted)
+    ended, cancelled = job(spec("hello"), execution_id="ended"), job(spec("loop"), execution_id="cancelled")
+    async with opened(cache_dir) as executor:
+        await executor.run(ended.task, ended.io)
+        await cancel_when(executor, cancelled, partial(cancelled.stdout.wrote, "ready\n"))
+        assert len(engines) == 2
+        for engine in engines:
+            with pytest.raises(ValueError, match="already closed"):
+                engine.ptr()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what Linux shows in /proc")

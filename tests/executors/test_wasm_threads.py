@@ -149,13 +149,13 @@ async def test_no_number_of_native_cancellations_gets_past_the_function() -> Non
     body = Body(ends_when_stopped=False)
     task = asyncio.create_task(run_to_end(body, body.stop, CapacityLimiter(1)))
     await body.has_begun()
-    for _ in range(5):
-        task.cancel("impatient")
+    for number in range(5):
+        task.cancel(f"impatient {number}")
         for _ in range(5):
             await asyncio.sleep(0)
         assert not task.done()
     body.end.set()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError, match="impatient 4"):
         await task
     assert body.ended
     assert body.stops == [True]

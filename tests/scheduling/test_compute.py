@@ -29,7 +29,7 @@ from bacalhau_sdk.model.message import (
     Heartbeat,
     Message,
 )
-from bacalhau_sdk.model.node import Check, EngineInfo, Refusal
+from bacalhau_sdk.model.node import Check, EngineInfo
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling import compute
 from bacalhau_sdk.scheduling.bidding import task_of

@@ -48,7 +48,9 @@ def cells(table: str) -> Iterator[tuple[str, str, bool]]:
         yield from ((before, after, mark == "x") for after, mark in zip(head, marks, strict=True))
 
 
-EXECUTION_MOVES = [(E[before], E[after], legal) for before, after, legal in cells(EXECUTIONS)]
+EXECUTION_MOVES = [
+    (ExecutionState[before], ExecutionState[after], legal) for before, after, legal in cells(EXECUTIONS)
+]
 JOB_MOVES = [(JobState[before], JobState[after], legal) for before, after, legal in cells(JOBS)]
 
 

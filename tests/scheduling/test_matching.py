@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from bacalhau_sdk.model.data import Input
+from bacalhau_sdk.model.frozenmap import FrozenMap
 from bacalhau_sdk.model.job import JobSpec
 from bacalhau_sdk.model.network import Network, NetworkType
 from bacalhau_sdk.model.node import Check, EngineInfo, NodeInfo, Refusal
@@ -30,7 +31,7 @@ REFUSALS: dict[str, tuple[NodeInfo, Demand, Refusal]] = {
         Refusal("n1", Check.ENGINE, "function", "wasm, docker", "add an executor for it to the node"),
     ),
     "no engine": (
-        evolve(node(), engines={}),
+        evolve(node(), engines=FrozenMap()),
         Demand("wasm"),
         Refusal("n1", Check.ENGINE, "wasm", "no engine", "add an executor for it to the node"),
     ),

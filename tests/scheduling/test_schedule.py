@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacalhau_sdk.model.execution import Execution, ExecutionState, FailureKind
+from bacalhau_sdk.model.frozenmap import FrozenMap
 from bacalhau_sdk.model.job import JobSpec, JobState
 from bacalhau_sdk.model.node import Check, NodeInfo, Refusal
 from bacalhau_sdk.model.resources import Resources
@@ -209,7 +210,7 @@ def test_a_job_that_fits_no_node_fails_with_a_reason_for_each() -> None:
         node("a", docker("linux/amd64"), labels={"zone": "dc"}),
         node("b", arm),
         node("c", arm, labels={"zone": "dc"}, cpu=0.5),
-        evolve(node("d"), engines={}),
+        evolve(node("d"), engines=FrozenMap()),
     )
     plan = planned(job(spec), nodes=known)
     assert plan.job.state is JobState.FAILED
@@ -254,7 +255,7 @@ def test_a_node_that_refused_for_want_of_room_is_asked_again() -> None:
 
 
 def test_when_every_node_has_refused_for_good_the_job_fails_with_their_reasons() -> None:
-    known = index(node("n1"), node("n2"), evolve(node("n3"), engines={}))
+    known = index(node("n1"), node("n2"), evolve(node("n3"), engines=FrozenMap()))
     past = [refused(0, "n1"), refused(1, "n2", lasting=False), refused(2, "n2")]
     plan = planned(job(), past, known)
     assert plan.job.state is JobState.FAILED

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def random_world(seed: int) -> World:
     """Draw nodes, jobs, cancels and faults."""
     draw = random.Random(f"world {seed}")
+    gpus: list[int | str] = [0, 0, 1, "all"]
     nodes = [
         node(
             f"n{number}",
@@ -39,13 +40,13 @@ def random_world(seed: int) -> World:
     ]
     faults = Faults(120, *(draw.choice([0, most / 4, most]) for most in (0.3, 0.3, 0.2, 0.2, 0.2)))
     kills = sorted(draw.sample(range(150), draw.choice([0, 0, 1, 3])))
-    world = World(seed, nodes, faults, tuple(kills))
+    world = World(seed, nodes, faults, tuple(kills), downtime=draw.choice([0, 0, 10, 60]))
     for number in range(draw.randint(1, 10)):
         spec = JobSpec.docker(
             "busybox",
             platform=draw.choice([None, None, "linux/amd64", "linux/arm64"]),
             count=draw.choice([0, 1, 1, 2, 5]),
-            resources=Resources(cpu=draw.choice([0, 0.1, 0.5, 1, 2]), gpu=draw.choice([0, 0, 1, "all"])),
+            resources=Resources(cpu=draw.choice([0, 0.1, 0.5, 1, 2]), gpu=draw.choice(gpus)),
             priority=draw.choice([0, 0, 1]),
             selector=draw.choice(["", "", "zone = a"]),
         )
@@ -69,14 +70,14 @@ def test_the_worlds_are_rich_enough() -> None:
     for seed in range(40):
         world = random_world(seed)
         world.run()
-        records = [*world.jobs.values(), *world.executions.values()]
-        states.update(f"{type(each).__name__} {each.state.value}" for each in records)
+        states.update(f"job {each.state.value}" for each in world.jobs.values())
+        states.update(f"execution {each.state.value}" for each in world.executions.values())
         states.update({"kills": world.killed, "attempts": len(world.executions)})
         states.update({"codes " + each.failure.code: 1 for each in world.jobs.values() if each.failure})
     for kind in ("COMPLETED", "FAILED", "CANCELLED"):
-        assert states[f"JobRecord {kind}"] >= 5
-        assert states[f"Execution {kind}"] >= 5
-    assert states["Execution ASK_FOR_BID_REJECTED"] >= 5
+        assert states[f"job {kind}"] >= 5
+        assert states[f"execution {kind}"] >= 5
+    assert states["execution ASK_FOR_BID_REJECTED"] >= 5
     assert states["kills"] >= 5
     assert {each for each in states if each.startswith("codes")} >= {
         "codes world.fault",
@@ -118,9 +119,9 @@ def test_equal_events_have_equal_effects_whatever_the_hash_seed() -> None:
 TWO: list[NodeInfo] = [node("n1", cpu=2), node("n2", cpu=1, labels={"zone": "b"})]
 
 
-def scenario(faults: Faults | None = None, kills: tuple[int, ...] = ()) -> World:
+def scenario(faults: Faults | None = None, kills: tuple[int, ...] = (), downtime: float = 0.0) -> World:
     """More partitions than room, a job that is cancelled, one that fits nowhere, one of no partitions."""
-    world = World(7, TWO, faults, kills)
+    world = World(7, TWO, faults, kills, downtime)
     world.ask(2, SubmitJob("runs", wasm(count=4, resources=Resources(cpu=1))))
     world.ask(3, SubmitJob("waits", wasm(count=2, resources=Resources(cpu=2))))
     world.ask(4, SubmitJob("cancelled", wasm(count=5, resources=Resources(cpu=0.5), priority=1)))
@@ -150,20 +151,21 @@ def test_the_scenario() -> None:
     assert not any(each.attempt > 1 for each in world.executions.values())
 
 
-def test_the_orchestrator_may_die_between_any_two_effects() -> None:
+@pytest.mark.parametrize("downtime", [0, 50])
+def test_the_orchestrator_may_die_between_any_two_effects(downtime: float) -> None:
     """Before a commit, what was decided never was; after it, what was not sent is sent when the nodes are heard of."""
     whole = scenario()
     whole.run()
-    assert whole.performed > 70, "there are that many points to die at"
+    assert whole.performed > 50, "there are that many points to die at"
     for effect in range(whole.performed):
-        world = scenario(kills=(effect,))
+        world = scenario(kills=(effect,), downtime=downtime)
         assert ends(world) == ENDS
         assert world.killed == 1
 
 
 @pytest.mark.parametrize("apart", [1, 2, 7])
 def test_the_orchestrator_may_die_again_in_its_next_life(apart: int) -> None:
-    for effect in range(60):
+    for effect in range(45):
         world = scenario(kills=(effect, effect + apart))
         assert ends(world) == ENDS
         assert world.killed == 2
@@ -221,6 +223,9 @@ def test_a_failure_names_its_seed() -> None:
 def test_nothing_is_said_in_a_quiet_world_but_heartbeats() -> None:
     world = scenario()
     world.run()
-    quiet = [line for line in world.trace if float(line.split()[0]) > 200]
-    assert quiet
+    end = len(world.trace)
+    for _ in range(100):
+        world.step()
+    quiet = world.trace[end:]
+    assert len(quiet) > 50
     assert all(Heartbeat.__name__ in line or "WakeAt" in line for line in quiet)

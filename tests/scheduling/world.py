@@ -10,12 +10,13 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from attrs import frozen
 
 from bacalhau_sdk.model.execution import Execution, ExecutionState
 from bacalhau_sdk.model.job import JobState
-from bacalhau_sdk.model.message import ORCHESTRATOR, Envelope
+from bacalhau_sdk.model.message import Envelope
 from bacalhau_sdk.model.node import NodeInfo
 from bacalhau_sdk.model.record import Batch, JobRecord, Snapshot
 from bacalhau_sdk.scheduling import effects as do
@@ -25,7 +26,9 @@ from bacalhau_sdk.scheduling.matching import Demand, lasting_refusal
 from bacalhau_sdk.scheduling.orchestrator import OrchestratorCore
 from tests.scheduling.machine import FAULT, Machine, Surroundings
 
-END = 400.0
+LATEST = 40.0
+"""Seconds that a message may be late."""
+END = 3000.0
 
 
 @frozen
@@ -41,16 +44,24 @@ class Faults:
 
 
 class World:
-    """One orchestrator and some nodes. ``kills`` are the numbers of the orchestrator's effects before which it dies."""
+    """One orchestrator and some nodes.
+
+    ``kills`` are the numbers of the orchestrator's effects before which it dies; it is down for ``downtime`` seconds then.
+    """
 
     def __init__(
-        self, seed: int, nodes: list[NodeInfo], faults: Faults | None = None, kills: tuple[int, ...] = ()
+        self,
+        seed: int,
+        nodes: list[NodeInfo],
+        faults: Faults | None = None,
+        kills: tuple[int, ...] = (),
+        downtime: float = 0.0,
     ) -> None:
-        self.seed, self.faults, self.kills = seed, faults or Faults(), kills
+        self.seed, self.faults, self.kills, self.downtime = seed, faults or Faults(), kills, downtime
         self.random = random.Random(seed)
-        self.now, self.performed, self.killed = 0.0, 0, 0
+        self.now, self.performed, self.killed, self.up = 0.0, 0, 0, True
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
-        self.count = 0
+        self.count, self.asking = 0, 0
         self.jobs: dict[str, JobRecord] = {}
         self.executions: dict[str, Execution] = {}
         self.asked: dict[str, on.SubmitJob | on.CancelJob] = {}
@@ -61,7 +72,7 @@ class World:
         )
         self.machines = {info.name: Machine(info, surroundings) for info in nodes}
         for machine in self.machines.values():
-            self.after(self.random.random(), lambda machine=machine: machine.handle(on.Tick()))
+            self.after(self.random.random(), partial(machine.handle, on.Tick()))
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
         self.count += 1
@@ -75,6 +86,9 @@ class World:
 
     def step(self) -> None:
         self.now, _, action = heapq.heappop(self.heap)
+        self.attempt(action)
+
+    def attempt(self, action: Callable[[], None]) -> None:
         try:
             action()
             self.check()
@@ -85,10 +99,14 @@ class World:
             raise
 
     def run(self) -> None:
-        """Run to the end, and see that all has come to one."""
-        self.after(END - self.now, self.check_end)
-        while self.now < END:
+        """Run until the world is kind and all is at rest, and see that all has come to an end."""
+        while self.now < END and not (self.now > self.faults.until + LATEST and self.at_rest()):
             self.step()
+        self.attempt(self.check_end)
+
+    def at_rest(self) -> bool:
+        ended = all(job.state.terminal for job in self.jobs.values())
+        return ended and not self.asking and not any(each.core._held for each in self.machines.values())
 
     # The users, the orchestrator and its store
 
@@ -96,24 +114,22 @@ class World:
         """Have a user ask for something once all nodes are known, and again should the orchestrator die."""
 
         def ask() -> None:
-            ready = isinstance(event, on.SubmitJob) or event.job_id in self.jobs
-            if not ready or len(self.orchestrator.membership.nodes) < len(self.machines):
+            self.asking -= 1
+            ready = self.up and len(self.orchestrator.membership.nodes) == len(self.machines)
+            if not ready or not (isinstance(event, on.SubmitJob) or event.job_id in self.jobs):
                 self.ask(1, event)
             else:
                 self.asked[f"{type(event).__name__} {event.job_id}"] = event
                 self.order(event)
 
+        self.asking += 1
         self.after(delay, ask)
 
     def order(self, event: on.OrchestratorEvent) -> None:
         for effect in self.orchestrator.handle(event, self.now):
             if self.performed in self.kills[self.killed :]:
-                self.killed += 1
-                self.orchestrator = OrchestratorCore()
-                snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
-                self.order(on.Restore(snapshot))
-                for asked in self.asked.values():
-                    self.ask(0, asked)
+                self.killed, self.up = self.killed + 1, False
+                self.after(self.downtime, self.restart)
                 return
             self.performed += 1
             self.note(str(effect))
@@ -122,6 +138,12 @@ class World:
             else:
                 assert isinstance(effect, do.Send), f"an orchestrator has no use for {effect}"
                 self.send(effect.envelope)
+
+    def restart(self) -> None:
+        self.orchestrator, self.up = OrchestratorCore(), True
+        self.order(on.Restore(Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))))
+        for event in self.asked.values():
+            self.ask(0, event)
 
     def commit(self, batch: Batch) -> None:
         for job in batch.jobs:
@@ -143,14 +165,14 @@ class World:
     def send(self, envelope: Envelope) -> None:
         for _ in range(2 if self.chance("doubling") else 1):
             if not self.chance("loss"):
-                delay = self.random.uniform(0.01, 40 if self.chance("lateness") else 1)
+                delay = self.random.uniform(0.01, LATEST if self.chance("lateness") else 1)
                 self.after(delay, lambda: self.deliver(envelope))
 
     def deliver(self, envelope: Envelope) -> None:
-        if envelope.recipient == ORCHESTRATOR:
-            self.order(on.Deliver(envelope))
-        else:
+        if envelope.recipient in self.machines:
             self.machines[envelope.recipient].handle(on.Deliver(envelope))
+        elif self.up:
+            self.order(on.Deliver(envelope))
 
     # What always holds
 
@@ -206,7 +228,7 @@ class World:
         infos = [machine.info for machine in self.machines.values()]
         able = {info.name for info in infos if not lasting_refusal(info, Demand.of(job.spec))}
         refused = {e.node for e in executions if any(refusal.lasting for refusal in e.refusals)}
-        # A node of which an orchestrator has not heard for long enough after its restart counts as gone.
+        # A node that was not heard of for long enough after a restart counts as gone.
         deaf = self.killed and (self.faults.loss or self.faults.lateness)
         allowed = {
             "": job.state is not JobState.FAILED,

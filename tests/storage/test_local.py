@@ -275,15 +275,21 @@ async def test_an_input_that_vanished_or_became_a_link_has_changed(change: str, 
     assert not (tmp_path / "into").exists()
 
 
-def before_opening(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], object]) -> None:
-    """Do something once, right before an entry of that name is opened."""
+def at_opening(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], object], *, after: bool = False
+) -> None:
+    """Do something once, right before or after an entry of that name is opened."""
     real_open = os.open
     changes = [change]
 
     def open_late(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        if Path(path).name == name and changes:
+        now = Path(path).name == name and bool(changes)
+        if now and not after:
             changes.pop()()
-        return real_open(path, flags, mode, dir_fd=dir_fd)
+        opened = real_open(path, flags, mode, dir_fd=dir_fd)
+        if now and after:
+            changes.pop()()
+        return opened
 
     monkeypatch.setattr(os, "open", open_late)
 
@@ -313,9 +319,12 @@ async def test_an_entry_that_changes_while_it_is_copied(
             case _:
                 SPECIAL[becomes](path)
 
-    before_opening(monkeypatch, name, change)
+    await to_thread.run_sync(open_descriptors)  # the thread, and what it needs, are there
+    before = open_descriptors()
+    at_opening(monkeypatch, name, change)
     with anyio.fail_after(HANG), pytest.raises(InputChangedError, match=f"'{name}' in the input"):
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
+    assert open_descriptors() == before
     assert b"secret" not in read_tree(tmp_path / "into").values()
 
 
@@ -330,11 +339,25 @@ async def test_a_folder_that_is_replaced_by_a_link_is_copied_as_it_was(
         (source / "a").rename(tmp_path / "was")
         (source / "a").symlink_to(tmp_path / "other")
 
-    before_opening(monkeypatch, "f", change)
+    at_opening(monkeypatch, "f", change)
     with suppress(UnsafePathError):  # of the link, if it was looked at after the change
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
     assert b"secret" not in read_tree(tmp_path / "into").values()
     assert (tmp_path / "into/a/f").read_bytes() == b"1"
+
+
+async def test_a_link_whose_folder_is_replaced_by_a_deeper_one_stays_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_tree(tmp_path / "source", {"f": b"1", "a/l": "../f", "p/q/r/s/l": "../../../../f"})
+
+    def change() -> None:
+        (source / "a").rename(tmp_path / "was")
+        (source / "a").symlink_to("p/q/r/s")
+
+    at_opening(monkeypatch, "a", change, after=True)
+    await storage.fetch(PathSource(str(source)), tmp_path / "into")
+    assert (tmp_path / "into/a/l").resolve(strict=True) == tmp_path / "into/f"
 
 
 def unreadable(folder: Path) -> None:
@@ -482,9 +505,7 @@ async def test_a_cancellation_stops_the_copy_of_a_folder(
     source = make_tree(tmp_path / "source", dict.fromkeys(names, b"1"))
     watched = Watched(tmp_path / "into", monkeypatch)
     async with anyio.create_task_group() as tasks:
-        before_opening(
-            monkeypatch, names[1000], lambda: anyio.from_thread.run_sync(tasks.cancel_scope.cancel)
-        )
+        at_opening(monkeypatch, names[1000], lambda: anyio.from_thread.run_sync(tasks.cancel_scope.cancel))
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
         pytest.fail("it was not cancelled")
     assert watched.ended.is_set()

@@ -89,7 +89,7 @@ def plan_preopens(io: TaskIO) -> tuple[Preopen, ...]:
                 hint="WASI shows nothing but folders: a file input needs a folder that is no output",
             )
         plan[guest] = Preopen(guest, folder, writable or other.writable)
-    return tuple(plan[guest] for guest in sorted(plan))
+    return tuple(plan.values())
 
 
 @frozen
