@@ -352,6 +352,43 @@ async def test_a_trap_before_the_entry_point_is_a_trap(module: str, job: MakeJob
     assert task.started == [""]
 
 
+async def test_a_long_backtrace_is_cut(job: MakeJob, cache_dir: Path) -> None:
+    name = "x" * 20_000
+    task = job(spec(wat(f'(module (func ${name} unreachable) (func (export "_start") (call ${name})))')))
+    assert await run(cache_dir, task) == 1
+    assert "xxx" in task.stderr.text
+    assert len(task.stderr.text) < 5000
+
+
+def test_a_trap_survives_a_faulthandler_that_is_enabled_later(tmp_path: Path) -> None:
+    """It takes the signals by which wasmtime otherwise notices a trap, and ends the process."""
+    script = """
+import faulthandler, sys
+from pathlib import Path
+import anyio
+from tests.executors.harness import make_job
+from tests.executors.test_wasm import spec, wat
+from bacalhau_sdk.executors.wasm import WasmExecutor
+
+TRAPS = '(module (memory 1) (func (export "_start") (drop (i32.load (i32.const -1)))))'
+
+async def main(folder):
+    async with WasmExecutor(isolation="thread", cache_dir=folder / "cache") as executor:
+        for number, module in enumerate(("hello", wat(TRAPS), "hello")):
+            job = make_job(folder, spec(module), execution_id=str(number))
+            result = await executor.run(job.task, job.io)
+            assert result.exit_code == (1 if number == 1 else 0), job.stderr.text
+            faulthandler.enable()
+
+anyio.run(main, Path(sys.argv[1]))
+"""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, sys.path)])
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=True, env=os.environ | {"PYTHONPATH": path}
+    )
+
+
 async def test_fuel_bounds_the_work(job: MakeJob, cache_dir: Path) -> None:
     task = job(spec("loop"))
     assert await run(cache_dir, task, fuel=100_000) == 1

@@ -170,10 +170,9 @@ def test_what_is_gone_is_gone(tmp_path: Path) -> None:
 def test_a_link_in_place_of_a_folder_is_not_followed(target: str, tmp_path: Path) -> None:
     make_tree(tmp_path, {"t/f": b"1", "f": b"2", "l": target})
     before = fingerprint(tmp_path)
-    with pytest.raises(OSError, match=r"symbolic link|/l'$"):
-        remove_folder(tmp_path / "l")
-    with pytest.raises(NotADirectoryError):
-        remove_folder(tmp_path / "f")
+    for name in ("l", "f"):
+        with pytest.raises(NotADirectoryError, match=f"/{name}'$"):
+            remove_folder(tmp_path / name)
     assert fingerprint(tmp_path) == before
 
 

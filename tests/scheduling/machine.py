@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import define, frozen
 
 from bacalhau_sdk.model.execution import Failure, FailureKind, Location, RunResult
-from bacalhau_sdk.model.message import Envelope
+from bacalhau_sdk.model.message import CancelExecution, Envelope
 from bacalhau_sdk.model.node import Check, NodeInfo, Refusal
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling import effects as do
@@ -48,10 +48,13 @@ class Machine:
         self.core = ComputeCore(info)
         self.work: dict[str, Work] = {}
         self.results: dict[str, None] = {}
+        self.unwanted: dict[str, None] = {}
         self._placed: dict[str, Work] = {}
         self._alarm = 0.0
 
     def handle(self, event: on.ComputeEvent) -> None:
+        if isinstance(event, on.Deliver) and isinstance(event.envelope.message, CancelExecution):
+            self.unwanted[event.envelope.message.execution_id] = None
         for effect in self.core.handle(event, self.world.now()):
             self.world.trace(f"{self.info.name} {effect}")
             self._perform(effect)
@@ -82,20 +85,23 @@ class Machine:
 
     def _begin(self, execution_id: str, work: Work, longest: float) -> None:
         assert execution_id not in self.work, f"{execution_id} is at work already"
+        assert execution_id not in self.unwanted, f"{execution_id} is cancelled, but goes on to {work.phase}"
         assert work.phase != "run" or execution_id not in self._placed, f"{execution_id} runs again"
         self.work[execution_id] = work
         duration = self.world.random.uniform(0, longest)
         if work.phase == "run":
+            duration *= self.world.random.choice([1, 1, 1, 1, 20])
             self._placed[execution_id] = work
-            self.world.after(duration / 3, lambda: self.handle(on.WorkloadStarted(execution_id)))
+            self.world.after(min(duration / 3, 10), lambda: self.handle(on.WorkloadStarted(execution_id)))
         self.world.after(duration, lambda: self._end(execution_id, work))
 
     def _kill(self, execution_id: str) -> None:
-        """Have a piece of work end soon; now and then that comes to nothing."""
+        """Have a piece of work end, mostly soon; now and then that comes to nothing."""
         work = self.work.get(execution_id)
         if work is not None and not self.world.chance("failure"):
             work.killed = True
-            self.world.after(self.world.random.uniform(0, 2), lambda: self._end(execution_id, work))
+            delay = self.world.random.uniform(0, self.world.random.choice([2, 2, 20]))
+            self.world.after(delay, lambda: self._end(execution_id, work))
 
     def _end(self, execution_id: str, work: Work) -> None:
         """Let a piece of work end, well, badly, or killed; a kill may come too late."""

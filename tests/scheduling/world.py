@@ -14,6 +14,7 @@ from functools import partial
 
 from attrs import frozen
 
+from bacalhau_sdk.model.evaluation import Evaluation, Trigger
 from bacalhau_sdk.model.execution import Execution, ExecutionState
 from bacalhau_sdk.model.job import JobState
 from bacalhau_sdk.model.message import Envelope
@@ -24,11 +25,14 @@ from bacalhau_sdk.scheduling import events as on
 from bacalhau_sdk.scheduling.lifecycle import EXECUTION_MOVES, JOB_MOVES
 from bacalhau_sdk.scheduling.matching import Demand, lasting_refusal
 from bacalhau_sdk.scheduling.orchestrator import OrchestratorCore
+from bacalhau_sdk.scheduling.schedule import schedule
 from tests.scheduling.machine import FAULT, Machine, Surroundings
 
 LATEST = 40.0
 """Seconds that a message may be late."""
-END = 3000.0
+PATIENCE = 60.0
+"""Seconds that anything but running may take in a kind world."""
+END = 9000.0
 
 
 @frozen
@@ -61,7 +65,7 @@ class World:
         self.random = random.Random(seed)
         self.now, self.performed, self.killed, self.up = 0.0, 0, 0, True
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
-        self.count, self.asking = 0, 0
+        self.count, self.asking, self.restarted_at = 0, 0, 0.0
         self.jobs: dict[str, JobRecord] = {}
         self.executions: dict[str, Execution] = {}
         self.asked: dict[str, on.SubmitJob | on.CancelJob] = {}
@@ -83,6 +87,10 @@ class World:
 
     def chance(self, fault: str) -> bool:
         return self.now < self.faults.until and self.random.random() < getattr(self.faults, fault)
+
+    def kindness(self, since: float) -> float:
+        """Return for how many seconds the world has been kind since a time."""
+        return self.now - max(since, self.faults.until + LATEST, self.restarted_at) if self.up else 0
 
     def step(self) -> None:
         self.now, _, action = heapq.heappop(self.heap)
@@ -140,7 +148,7 @@ class World:
                 self.send(effect.envelope)
 
     def restart(self) -> None:
-        self.orchestrator, self.up = OrchestratorCore(), True
+        self.orchestrator, self.up, self.restarted_at = OrchestratorCore(), True, self.now
         self.order(on.Restore(Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))))
         for event in self.asked.values():
             self.ask(0, event)
@@ -158,6 +166,8 @@ class World:
             assert execution.state is before.state or execution.state in moves, (
                 f"{before} to {execution.state}"
             )
+            stopped = execution.stop_requested and execution.state is ExecutionState.COMPLETED
+            assert not stopped, f"{execution} was to be stopped"
             self.executions[execution.id] = execution
 
     # The network
@@ -192,15 +202,27 @@ class World:
                 assert not self.jobs[work.partition[0]].state.terminal, f"{work} goes on, its job has ended"
                 running[work.partition] += work.phase != "check"
         live: Counter[tuple[str, int]] = Counter()
+        held: Counter[str] = Counter()
         for execution in self.executions.values():
             job, state = self.jobs[execution.job_id], execution.state
             live[job.id, execution.partition_index] += not state.terminal
+            held[execution.node] += not state.terminal
+            slow = self.kindness(max(execution.modified_at, job.modified_at)) > PATIENCE
+            assert state.terminal or not (slow and execution.stop_requested), f"{execution} does not end"
+            assert state is not ExecutionState.ASK_FOR_BID or not slow, f"{execution} is not decided"
             if state is ExecutionState.COMPLETED:
                 results = self.machines[execution.node].results
                 assert execution.id in results, f"{execution.id} is completed without results"
             accepted = state in EXECUTION_MOVES[ExecutionState.BID_ACCEPTED] | {ExecutionState.BID_ACCEPTED}
             waits = job.state in (JobState.PENDING, JobState.QUEUED) and job.ending is None
             assert not (accepted and waits), f"{execution} says that {job} runs"
+        for entry in self.orchestrator.membership.nodes if self.up else ():
+            assert len(entry.account) == held[entry.info.name], f"{entry} holds {held[entry.info.name]}"
+        for job in self.jobs.values() if self.up else ():
+            if not job.state.terminal:
+                look = Evaluation(job.id, job.spec.priority, job.created_at, Trigger.CAPACITY)
+                plan = schedule(self.orchestrator._snapshot, look, self.now)
+                assert (plan.job, plan.executions) == (job, ()), f"{job} was not looked at: {plan}"
         assert max(running.values(), default=0) <= 1, f"a partition runs twice: {running}"
         assert max(live.values(), default=0) <= 1, f"a partition has two live executions: {live}"
 
@@ -220,6 +242,8 @@ class World:
             assert not machine.work, f"{name} goes on with {machine.work}"
             assert not machine.core._held, f"{name} holds {machine.core._held}"
             assert machine.core.account.free == machine.info.capacity == entry.account.free, f"of {name}"
+            kept = [self.executions[execution_id].state for execution_id in machine.results]
+            assert all(state is ExecutionState.COMPLETED for state in kept), f"{name} keeps results of {kept}"
         assert not len(self.orchestrator._evaluations), "evaluations are left"
 
     def check_failure(self, job: JobRecord, executions: list[Execution]) -> None:

@@ -63,7 +63,9 @@ class Executor(AsyncContextManagerMixin, ABC):
     use, and leaving it waits for whatever still runs on its behalf.
 
     To write one, subclass, set `engine`, and implement ``_probe`` and ``_run`` (``_check`` where the engine must have a say
-    in the bid). ``async with`` does nothing unless ``__asynccontextmanager__`` is overridden.
+    in the bid). ``_run`` calls ``io.started()`` when the workload itself begins. A spec of your own, for an engine of your own,
+    is a frozen subclass of `EngineSpec` with the same ``engine``, and goes into ``JobSpec(YourSpec(...), ...)``. ``async with``
+    does nothing unless ``__asynccontextmanager__`` is overridden.
 
     Attributes:
         engine: The name of the engine whose specs it runs.
@@ -125,7 +127,7 @@ class Executor(AsyncContextManagerMixin, ABC):
         """Find out what the engine can do; see `probe`."""
 
     async def _check(self, task: Task) -> Refusal | None:
-        """Say why not, or None; see `check`."""
+        """Say why not, or None; see `check`. The node fills its name in."""
         return None
 
     @abstractmethod

@@ -69,6 +69,8 @@ class Cluster(AsyncContextManagerMixin):
     Raises:
         InvalidSpecError: From the constructor: two nodes share a name.
         EngineError: On entering: an executor cannot be used.
+        StoreError: On entering: the store cannot be read.
+        OSError: On entering: the private folder cannot be made.
     """
 
     def __init__(

@@ -149,9 +149,10 @@ class Job:
         return self._orchestrator.explain(self.id)
 
     async def cancel(self, reason: str | None = None) -> JobState:
-        """Cancel the job; returns when it has ended and nothing of it runs on any node that can be reached.
+        """Cancel the job; returns when it has ended and nothing of it runs any more.
 
-        A job that has ended already stays as it is. Cancelling the call leaves the cancellation of the job in force.
+        A job that has ended already stays as it is. Cancelling the call leaves the cancellation of the job in force. A node that
+        cannot be reached is waited for.
 
         Args:
             reason: For people.

@@ -21,7 +21,7 @@ _LAST_LINES = 5
 
 
 @frozen(eq=False)
-class Results:
+class ResultFolder:
     """Where the files of a result are, and whether they still are.
 
     Attributes:
@@ -55,7 +55,7 @@ class Output:
     """
 
     name: str
-    _results: Results = field(repr=False, alias="results")
+    _folder: ResultFolder = field(repr=False, alias="folder")
 
     @property
     def path(self) -> Path:
@@ -64,7 +64,7 @@ class Output:
         Raises:
             ResultsGoneError: It lay in the private folder of a cluster that has closed.
         """
-        return self._results.at(self.name)
+        return self._folder.at(self.name)
 
     def copy_to(self, destination: str | PathLike) -> Path:
         """Copy what is in the folder into another one; blocking. Links are copied as links.
@@ -125,7 +125,7 @@ class Result:
     created_at: float
     started_at: float
     ended_at: float
-    _results: Results = field(repr=False, alias="results")
+    _folder: ResultFolder = field(repr=False, alias="folder")
 
     @property
     def duration(self) -> float:
@@ -139,7 +139,7 @@ class Result:
         Raises:
             ResultsGoneError: It lay in the private folder of a cluster that has closed.
         """
-        return self._results.at("stdout")
+        return self._folder.at("stdout")
 
     @property
     def stderr_path(self) -> Path:
@@ -148,7 +148,7 @@ class Result:
         Raises:
             ResultsGoneError: It lay in the private folder of a cluster that has closed.
         """
-        return self._results.at("stderr")
+        return self._folder.at("stderr")
 
     def check(self) -> None:
         """Do nothing if the exit code is 0.
@@ -185,9 +185,9 @@ def read_result(
         OSError: They cannot be read.
     """
     assert outcome.location is not None
-    results = Results(Path(outcome.location.path), kept)
-    stdout, stdout_cut = _read_text(results.at("stdout"))
-    stderr, stderr_cut = _read_text(results.at("stderr"))
+    folder = ResultFolder(Path(outcome.location.path), kept)
+    stdout, stdout_cut = _read_text(folder.at("stdout"))
+    stderr, stderr_cut = _read_text(folder.at("stderr"))
     ended = execution.ended_at if execution.ended_at is not None else execution.modified_at
     return Result(
         job_id=execution.job_id,
@@ -199,11 +199,11 @@ def read_result(
         stderr=stderr,
         stdout_truncated=stdout_cut or outcome.stdout_truncated,
         stderr_truncated=stderr_cut or outcome.stderr_truncated,
-        outputs=FrozenMap({name: Output(name, results) for name in output_names}),
+        outputs=FrozenMap({name: Output(name, folder) for name in output_names}),
         created_at=execution.created_at,
         started_at=execution.started_at if execution.started_at is not None else ended,
         ended_at=ended,
-        results=results,
+        folder=folder,
     )
 
 

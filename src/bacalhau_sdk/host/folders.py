@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -52,12 +53,14 @@ def remove_folder(path: Path) -> None:
     Nothing may be at work in it.
 
     Raises:
-        OSError: Something cannot be removed, or the path is a link or a file.
+        NotADirectoryError: It is a link or a file.
+        OSError: Something cannot be removed.
     """
     if not os.path.lexists(path):
         return
-    if path.is_dir() and not path.is_symlink():
-        _loosen(path)
+    if path.is_symlink() or not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    _loosen(path)
     shutil.rmtree(path)
 
 

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class ExecutionState(enum.Enum):
-    """Where an execution stands; the original's names, of which two have no use here (design §5)."""
+    """Where an execution stands; the original's names, less ``ASK_FOR_BID_ACCEPTED`` and ``BID_REJECTED``: a bid is one round."""
 
     NEW = "NEW"
     ASK_FOR_BID = "ASK_FOR_BID"

@@ -79,7 +79,7 @@ class NodeState:
 
 
 class Check(enum.Enum):
-    """What a node is held against, in the order in which it is."""
+    """What a node is held against, in this order; the engine's own check of the task comes last."""
 
     ENGINE = "engine"
     PLATFORM = "platform"
@@ -88,8 +88,6 @@ class Check(enum.Enum):
     NETWORK = "network"
     TOTAL_CAPACITY = "total capacity"
     CAPACITY = "free capacity"
-    HISTORY = "history"
-    NODE = "node"
 
 
 @frozen
@@ -102,7 +100,8 @@ class Refusal:
         asked: What the job asks for.
         offered: What the node offers.
         hint: What the user can change; may be empty.
-        lasting: Whether it holds until the node's broadcast changes; otherwise it is for want of room.
+        lasting: Whether it holds until the node's broadcast changes; otherwise it is for want of room, or a check failed, and the
+            node is asked again later.
     """
 
     node: str

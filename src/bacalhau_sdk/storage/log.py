@@ -188,8 +188,7 @@ class ExecutionLog:
         """Take the last lines, flush, and let readers come to their end."""
         self.stdout.finish()
         self.stderr.finish()
-        while self._pending:
-            await self.flush()
+        await self.flush()
         self._closed = True
         self._notify()
 

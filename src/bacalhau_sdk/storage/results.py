@@ -41,7 +41,7 @@ class LocalPublisher(Publisher):
 
     def _remove(self, location: Location) -> None:
         target = Path(location.path)
-        inside = target.is_relative_to(self._root) and target != self._root and ".." not in target.parts
+        inside = target.is_relative_to(self._root) and ".." not in target.parts
         # Nor is anything removed through a link that somebody has put below the root.
         parent = self._root.resolve() / target.relative_to(self._root).parent if inside else None
         if location.scheme != "path" or target.parent.resolve() != parent:
