@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import importlib.metadata
 import logging
@@ -1360,7 +1361,7 @@ async def test_a_configuration_that_was_damaged_is_written_anew(job: MakeJob, tm
 
 
 @pytest.mark.parametrize(
-    ("subscriptions", "errno", "slept", "events"),
+    ("subscriptions", "number", "slept", "events"),
     [
         ("relative 1 20000000", 0, 20, ["event 0 error 0 type 0 nbytes 0 flags 0"]),
         ("relative 0 20000000", 0, 20, ["event 0 error 0 type 0 nbytes 0 flags 0"]),
@@ -1392,12 +1393,12 @@ async def test_a_configuration_that_was_damaged_is_written_anew(job: MakeJob, tm
     ],
 )
 async def test_poll_oneoff_does_what_wasi_says(
-    subscriptions: str, errno: int, slept: int, events: list[str], job: MakeJob, cache_dir: Path
+    subscriptions: str, number: int, slept: int, events: list[str], job: MakeJob, cache_dir: Path
 ) -> None:
     task = job(spec("poll", *subscriptions.split()))
     assert await run(cache_dir, task) == 0, "memory beyond the events was written"
     lines = task.stdout.text.splitlines()
-    assert lines[0] == f"errno {errno} stored {len(events) or 99}"
+    assert lines[0] == f"errno {number} stored {len(events) or 99}"
     assert int(lines[1].split()[1]) >= slept  # never early; late is for the machine to say
     assert lines[2:] == events
 
@@ -1545,6 +1546,48 @@ def callbacks() -> int:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.usefixtures("no_pipes")
+async def test_nothing_waits_for_the_threads_of_others(job: MakeJob, cache_dir: Path) -> None:
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    occupied, padding = limiter.total_tokens, b"\0\xfc\xff\x7f\x01x" + bytes((1 << 21) - 6)
+    limiter.total_tokens = 1
+    await limiter.acquire_on_behalf_of("somebody else")
+    try:
+        task = job(spec(guest("hello") + padding))
+        async with opened(cache_dir) as executor:
+            await executor.probe()
+            assert (await executor.run(task.task, task.io)).exit_code == 0
+    finally:
+        limiter.release_on_behalf_of("somebody else")
+        limiter.total_tokens = occupied
+    assert task.stdout.text == "Hello, world!\n"
+
+
+async def test_want_of_files_is_transient_and_leaks_none(
+    job: MakeJob, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipes: list[tuple[int, int]] = []
+    pipe = os.pipe
+
+    def scarce() -> tuple[int, int]:
+        if pipes:
+            raise OSError(errno.EMFILE, "Too many open files")
+        pipes.append(pipe())
+        return pipes[-1]
+
+    warm, task = job(spec("hello"), execution_id="warm"), job(spec("hello"))
+    async with opened(cache_dir) as executor:
+        await executor.run(warm.task, warm.io)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pipe", scarce)
+            with pytest.raises(errors.TransientError, match="Too many open files"):
+                await executor.run(task.task, task.io)
+    assert task.started == []
+    for descriptor in pipes[0]:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
 
 
 async def test_the_engine_of_a_guest_is_closed(

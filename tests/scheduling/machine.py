@@ -112,7 +112,7 @@ class Machine:
         failure = FAULT if self.world.chance("failure") else None
         if work.phase == "check":
             lasting = self.world.random.random() < 0.5
-            refusal = Refusal("?", Check.NODE, "anything", "nothing", lasting=lasting)
+            refusal = Refusal("?", Check.ENGINE, "anything", "nothing", lasting=lasting)
             refused = not killed and self.world.chance("refusal")
             self.handle(on.BidChecked(execution_id, refusal if refused else None))
         elif work.phase == "run":

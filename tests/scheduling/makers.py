@@ -98,7 +98,7 @@ def execution(
 
 def refusal(node: str = "n1", *, lasting: bool = True) -> Refusal:
     """Return a refusal by the node itself."""
-    return Refusal(node, Check.NODE, "all", "nothing", lasting=lasting)
+    return Refusal(node, Check.ENGINE, "all", "nothing", lasting=lasting)
 
 
 def refused(serial: int, node: str, *, lasting: bool = True, **changes: Any) -> Execution:

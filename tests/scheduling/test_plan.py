@@ -80,7 +80,7 @@ def test_messages(before: Execution | None, after: Execution, messages: list[Mes
         (
             execution(0, E.ASK_FOR_BID),
             refused(0, "n1"),
-            ["refused by node n1: node n1: node: asked for all, offers nothing"],
+            ["refused by node n1: node n1: engine: asked for all, offers nothing"],
         ),
         (execution(0), execution(0, stop_requested=True), ["node n1 is told to stop it"]),
         (execution(0), execution(0), []),

@@ -260,8 +260,8 @@ def test_when_every_node_has_refused_for_good_the_job_fails_with_their_reasons()
     plan = planned(job(), past, known)
     assert plan.job.state is JobState.FAILED
     assert [(each.node, each.check) for each in plan.job.refusals] == [
-        ("n1", Check.NODE),
-        ("n2", Check.NODE),
+        ("n1", Check.ENGINE),
+        ("n2", Check.ENGINE),
         ("n3", Check.ENGINE),
     ]
     assert all(each.lasting for each in plan.job.refusals)
@@ -309,9 +309,9 @@ def test_a_reason_for_every_node_that_does_not_take_it_now() -> None:
     assert [(each.node, each.check, each.lasting) for each in reasons] == [
         ("full", Check.CAPACITY, False),
         ("saturated", Check.CAPACITY, False),
-        ("refused", Check.NODE, True),
+        ("refused", Check.ENGINE, True),
         ("small", Check.TOTAL_CAPACITY, True),
-        ("was full and refused", Check.NODE, True),
+        ("was full and refused", Check.ENGINE, True),
     ]
     assert str(reasons[0]) == (
         "node full: free capacity: asked for cpu 1, offers too little free now: cpu 1 of 0 "
@@ -339,7 +339,7 @@ def situations(draw: st.DrawFn) -> tuple[JobSpec, list[Execution], list[NodeInfo
             continue
         if state is not E.ASK_FOR_BID_REJECTED:
             taken.add(partition)
-        reasons = (Refusal("?", Check.NODE, "", "", lasting=draw(st.booleans())),)
+        reasons = (Refusal("?", Check.ENGINE, "", "", lasting=draw(st.booleans())),)
         name = draw(st.sampled_from([each.name for each in nodes]))
         past.append(execution(len(past), state, partition, name, refusals=reasons))
     return spec, past, nodes

@@ -581,6 +581,17 @@ async def test_what_comes_after_the_end_is_dropped(path: Path, quiet: ExecutionL
     assert await streams(quiet) == (b"a", b"")
 
 
+async def test_what_could_not_be_written_is_truncated(tmp_path: Path) -> None:
+    log = Kept(tmp_path / "missing/log").log
+    log.stdout.write(b"a\nb")
+    await log.close()
+    assert log.stdout.truncated
+    assert log.stderr.truncated
+    assert await frames(log) == []
+    with pytest.raises(FileNotFoundError):
+        await streams(log)
+
+
 async def test_a_full_disk_fails_the_log_and_nothing_else(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,9 +51,11 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where private folders are made, for this test and for its processes."""
+    """Where private folders are made, for this test and for its processes; nothing else that matters is near."""
     folder = tmp_path / "tmp"
     folder.mkdir()
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Literal, Self
 
@@ -102,25 +102,19 @@ class WasmExecutor(Executor):
             yield self
 
     async def _probe(self) -> EngineInfo:
-        version = await to_thread.run_sync(_probe_runtime)
+        version = await to_thread.run_sync(_probe_runtime, limiter=CapacityLimiter(1))
         return EngineInfo(self.engine, networks=(NetworkType.NONE,), version=version)
 
     async def _run(self, task: Task, io: TaskIO) -> RunResult:
         command = await self._prepare(task)
-        stdout = open_stream(io.stdout, io.scratch, "stdout")
-        stderr = open_stream(io.stderr, io.scratch, "stderr")
-        try:
-            guest = Guest(command, io, stdout.path, stderr.path)
-            try:
-                io.started()
-                end = await _run_guest(guest, stdout, stderr)
-            finally:
-                guest.close()
-        finally:
-            try:
-                await stdout.finish()
-            finally:
-                await stderr.finish()
+        async with AsyncExitStack() as closed:
+            stdout = open_stream(io.stdout, io.scratch, "stdout")
+            closed.push_async_callback(stdout.finish)
+            stderr = open_stream(io.stderr, io.scratch, "stderr")
+            closed.push_async_callback(stderr.finish)
+            guest = closed.enter_context(closing(Guest(command, io, stdout.path, stderr.path)))
+            io.started()
+            end = await _run_guest(guest, stdout, stderr)
         if end.trap:
             text = end.trap if end.trap.endswith("\n") else f"{end.trap}\n"
             io.stderr.write((f"\n{text}" if stderr.midline else text).encode())

@@ -94,7 +94,8 @@ class ModuleCache:
         if len(module) <= _INLINE_DIGEST_MAX:
             digest = hashlib.sha256(module).digest()
         else:
-            digest = await to_thread.run_sync(lambda: hashlib.sha256(module).digest())
+            hasher = await to_thread.run_sync(hashlib.sha256, module, limiter=CapacityLimiter(1))
+            digest = hasher.digest()
         if digest in self._kept:
             self._kept.move_to_end(digest)
             return self._kept[digest]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import anyio
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 
 from ..abc.executor import ByteSink
 
@@ -127,6 +127,7 @@ class FileStream(GuestStream):
         super().__init__(sink)
         self.path = str(path)
         self._offset = 0
+        self._limiter = CapacityLimiter(1)
 
     async def finish(self) -> None:
         """Bring over what is left."""
@@ -139,7 +140,7 @@ class FileStream(GuestStream):
             await anyio.sleep(_TAIL_SECONDS)
 
     async def _take(self) -> bool:
-        data = await to_thread.run_sync(self._read)
+        data = await to_thread.run_sync(self._read, limiter=self._limiter)
         if data:
             self._write(data)
             self._offset += len(data)

@@ -158,9 +158,9 @@ class OrchestratorCore:
                     self._put_execution(advance(execution, state, now, refusals=refusals), now)
                     if not all(refusal.lasting for refusal in refusals):
                         self._membership.saturate(envelope.sender)
+                    self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
                 else:
-                    self._put_execution(advance(execution, ExecutionState.BID_ACCEPTED, now), now)
-                self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
+                    self._advance(execution, ExecutionState.BID_ACCEPTED, None, now)
             case ExecutionUpdate() as update:
                 self._update(envelope.sender, update, now)
             case Heartbeat() as heartbeat:
@@ -185,7 +185,7 @@ class OrchestratorCore:
             # It ended before the kill reached it; its results are not wanted and go.
             state, outcome = ExecutionState.CANCELLED, evolve(outcome or Outcome(), location=None)
         self._put_execution(advance(execution, state, now, outcome=outcome), now)
-        if state.terminal or execution.state is ExecutionState.ASK_FOR_BID:
+        if state.terminal or self._jobs[execution.job_id].state is not JobState.RUNNING:
             self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
 
     def _hear(self, sender: str, heartbeat: Heartbeat, now: float) -> None:

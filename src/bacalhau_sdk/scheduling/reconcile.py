@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -48,33 +48,49 @@ class Needs:
 
 def reconcile(job: JobRecord, executions: Sequence[Execution]) -> Needs:
     """Say what a batch job needs, from its records alone."""
-    ending = (
-        Ending(job.ending, job.reason, job.failure, job.refusals) if job.ending else _ending(job, executions)
-    )
-    live = [execution for execution in executions if not execution.state.terminal]
-    completed = {e.partition_index for e in executions if e.state is ExecutionState.COMPLETED}
-    offered = (ExecutionState.NEW, ExecutionState.ASK_FOR_BID)
+    live: dict[int, None] = {}
+    completed: dict[int, None] = {}
+    attempts: dict[int, int] = {}
+    ended: dict[ExecutionState, Execution] = {}  # the first execution that ended so, without results
+    accepted = False
+    for execution in executions:
+        index, state = execution.partition_index, execution.state
+        if state is ExecutionState.ASK_FOR_BID_REJECTED:
+            continue  # it has used up no attempt
+        attempts[index] = max(attempts.get(index, 0), execution.attempt)
+        if state is ExecutionState.COMPLETED:
+            completed[index] = None
+        elif state.terminal:
+            ended.setdefault(state, execution)
+        else:
+            live[index] = None
+            accepted = accepted or state not in (ExecutionState.NEW, ExecutionState.ASK_FOR_BID)
+    if job.ending is not None:
+        ending: Ending | None = Ending(job.ending, job.reason, job.failure, job.refusals)
+    else:
+        ending = _ending(job, ended, len(completed))
+    wanted = () if ending is not None else range(job.spec.count)
     return Needs(
         ending=ending,
-        missing=() if ending else _missing(job, executions, completed | {e.partition_index for e in live}),
-        running=bool(completed) or any(execution.state not in offered for execution in live),
+        missing=tuple(
+            (index, attempts.get(index, 0) + 1)
+            for index in wanted
+            if index not in live and index not in completed
+        ),
+        running=accepted or bool(completed),
     )
 
 
-def _ending(job: JobRecord, executions: Sequence[Execution]) -> Ending | None:
-    failed = next((e for e in executions if e.state is ExecutionState.FAILED), None)
-    if failed is not None:
-        return _failed(failed)
-    stopped = next((e for e in executions if e.state is ExecutionState.CANCELLED), None)
-    if stopped is not None:
-        return _stopped(stopped)
-    late = next((e for e in executions if e.state is ExecutionState.TIMED_OUT), None)
-    if late is not None:
-        return Ending(
-            JobState.TIMED_OUT, f"partition {late.partition_index} took too long on node {late.node}"
-        )
-    done = {e.partition_index for e in executions if e.state is ExecutionState.COMPLETED}
-    return Ending(JobState.COMPLETED) if len(done) >= job.spec.count else None
+def _ending(job: JobRecord, ended: Mapping[ExecutionState, Execution], completed: int) -> Ending | None:
+    if ExecutionState.FAILED in ended:
+        return _failed(ended[ExecutionState.FAILED])
+    if ExecutionState.CANCELLED in ended:
+        return _stopped(ended[ExecutionState.CANCELLED])
+    if ExecutionState.TIMED_OUT in ended:
+        late = ended[ExecutionState.TIMED_OUT]
+        reason = f"partition {late.partition_index} took too long on node {late.node}"
+        return Ending(JobState.TIMED_OUT, reason)
+    return Ending(JobState.COMPLETED) if completed >= job.spec.count else None
 
 
 def _failed(execution: Execution) -> Ending:
@@ -93,14 +109,3 @@ def _stopped(execution: Execution) -> Ending:
         code, what = "node.stopped", "ended the execution without being asked"
     failure = Failure(FailureKind.INFRASTRUCTURE, code, f"node {execution.node} {what}")
     return Ending(JobState.FAILED, failure.message, failure)
-
-
-def _missing(job: JobRecord, executions: Sequence[Execution], taken: set[int]) -> tuple[tuple[int, int], ...]:
-    """Return the partitions without an execution; a refused offer has used up no attempt."""
-    attempts: dict[int, int] = {}
-    for execution in executions:
-        if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED:
-            attempts[execution.partition_index] = max(
-                attempts.get(execution.partition_index, 0), execution.attempt
-            )
-    return tuple((index, attempts.get(index, 0) + 1) for index in range(job.spec.count) if index not in taken)
