@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .cluster.node import Node
     from .cluster.result import Output, Result
     from .executors.function import FunctionExecutor, FunctionTask
-    from .executors.wasm import WasmExecutor
+    from .executors.wasm.executor import WasmExecutor
     from .stores.memory import MemoryStore
     from .transports.memory import MemoryTransport
 
@@ -78,7 +78,7 @@ _IMPORTED_WHEN_USED = {
     "Node": ".cluster.node",
     "Output": ".cluster.result",
     "Result": ".cluster.result",
-    "WasmExecutor": ".executors.wasm",
+    "WasmExecutor": ".executors.wasm.executor",
 }
 
 logging.getLogger("bacalhau_sdk").addHandler(logging.NullHandler())

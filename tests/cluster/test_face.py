@@ -176,6 +176,21 @@ class TestFunctions:
             with pytest.raises(bac.JobFailedError, match="exit code or None"):
                 await c.run(bac.JobSpec.function("text"))
 
+    async def test_the_variables_of_the_system_can_be_left_out(self) -> None:
+        async def show(task: bac.FunctionTask) -> None:
+            print(sorted(task.env), file=task.stdout)
+
+        shown = []
+        for system_env in (True, False):
+            node = bac.Node("only", [bac.FunctionExecutor({"show": show}, system_env=system_env)])
+            async with bac.Cluster([node]) as c:
+                shown.append((await c.run(bac.JobSpec.function("show", env={"MINE": ""}))).stdout)
+        assert shown == [
+            "['BACALHAU_EXECUTION_ID', 'BACALHAU_JOB_ID', 'BACALHAU_JOB_TYPE', 'BACALHAU_PARTITION_COUNT', "
+            "'BACALHAU_PARTITION_INDEX', 'MINE']\n",
+            "['MINE']\n",
+        ]
+
     def test_only_async_functions_are_taken(self) -> None:
         def blocking(task: bac.FunctionTask) -> None: ...
 

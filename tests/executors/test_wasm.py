@@ -32,8 +32,12 @@ from bacalhau_sdk.abc import (
     UrlSource,
     WasmSpec,
 )
-from bacalhau_sdk.executors import wasm_cache, wasm_guest, wasm_modules, wasm_poll, wasm_streams
-from bacalhau_sdk.executors.wasm import WasmExecutor
+from bacalhau_sdk.executors.wasm import cache as wasm_cache
+from bacalhau_sdk.executors.wasm import guest as wasm_guest
+from bacalhau_sdk.executors.wasm import modules as wasm_modules
+from bacalhau_sdk.executors.wasm import poll as wasm_poll
+from bacalhau_sdk.executors.wasm import streams as wasm_streams
+from bacalhau_sdk.executors.wasm.executor import WasmExecutor
 from bacalhau_sdk.model.resources import Resources
 from tests.executors.harness import Job, Sink, make_job
 
@@ -147,7 +151,7 @@ def test_fuel_is_a_number_of_units(fuel: object) -> None:
 def test_wasmtime_is_imported_only_when_used() -> None:
     code = """
 import sys
-from bacalhau_sdk.executors.wasm import WasmExecutor
+from bacalhau_sdk.executors.wasm.executor import WasmExecutor
 WasmExecutor(isolation="thread", fuel=5)
 sys.exit("wasmtime" in sys.modules)
 """
@@ -369,7 +373,7 @@ from pathlib import Path
 import anyio
 from tests.executors.harness import make_job
 from tests.executors.test_wasm import spec, wat
-from bacalhau_sdk.executors.wasm import WasmExecutor
+from bacalhau_sdk.executors.wasm.executor import WasmExecutor
 
 TRAPS = '(module (memory 1) (func (export "_start") (drop (i32.load (i32.const -1)))))'
 

@@ -151,6 +151,7 @@ def test_a_job_that_has_ended_is_gone(queue: EvaluationQueue) -> None:
         queue.forget(job_id)
     queue.unblock_all()
     assert (drain(queue), len(queue)) == ([], 0)
+    assert not any(value for name, value in vars(queue).items() if name != "_count"), "nothing of it is kept"
 
 
 class Waiting:

@@ -241,7 +241,7 @@ def test_a_demand_is_all_of_a_spec_that_decides_where_it_may_run() -> None:
     spec = JobSpec.docker(
         "busybox",
         platform="linux/aarch64",
-        inputs={"/a": Input("https://example.com/a"), "/b": b"b", "/c": "https://example.com/c"},
+        inputs={"/a": Input("https://example.com/a"), "/c": "https://example.com/c"},
         stdin=b"text",
         selector="zone = dc",
         network=Network("http", ["example.com"]),

@@ -558,6 +558,15 @@ def test_a_cancelled_job_is_cancelled_even_if_it_fails_meanwhile() -> None:
     assert desk.jobs["j"].failure is None
 
 
+def test_a_failing_job_has_failed_even_if_it_is_cancelled_meanwhile() -> None:
+    desk = at(E.RUNNING, spec=wasm(count=2))
+    desk.report(E.FAILED, FAILED)
+    assert desk.cancel() == []
+    desk.report(E.CANCELLED, Outcome(), 1)
+    assert desk.states() == "j FAILED, j-0 FAILED, j-1 CANCELLED"
+    assert desk.jobs["j"].failure == FAILED.failure
+
+
 def test_an_offer_that_is_refused_or_accepted_while_it_is_cancelled_is_not_made_again() -> None:
     desk = at(E.ASK_FOR_BID, node("n2"))
     desk.cancel()
@@ -571,6 +580,19 @@ def test_an_offer_that_is_refused_or_accepted_while_it_is_cancelled_is_not_made_
     assert not desk.jobs["j"].state.terminal
     desk.report(E.CANCELLED, Outcome())
     assert desk.states() == "j CANCELLED, j-0 CANCELLED"
+
+
+def test_of_jobs_that_have_ended_only_the_records_are_kept() -> None:
+    desk = Desk(node("n1", max_executions=1))
+    for job_id in ("j", "blocked"):
+        desk.submit(job_id)
+    desk.beat(node("n1", max_executions=1), 1.0, j_0=E.RUNNING)
+    desk.cancel("blocked")
+    desk.report(E.COMPLETED, DONE)
+    assert desk.states() == "j COMPLETED, blocked CANCELLED, j-0 COMPLETED"
+    kept = {name: value for name, value in vars(desk.core._evaluations).items() if name != "_count"}
+    assert not any(kept.values()), kept
+    assert not desk.core._listed_at
 
 
 def test_a_job_that_has_ended_stays_as_it_is() -> None:

@@ -368,7 +368,7 @@ def _first(error: Exception) -> Exception:
 
 def _local_node() -> Node:
     """Make the node that stands for this machine, with the engines that are installed on it."""
-    from ..executors.wasm import WasmExecutor
+    from ..executors.wasm.executor import WasmExecutor
 
     return Node("local", [WasmExecutor(isolation="thread")])
 

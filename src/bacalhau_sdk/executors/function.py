@@ -76,6 +76,7 @@ class FunctionExecutor(Executor):
 
     Args:
         functions: By name.
+        system_env: Whether functions get the variables of the system, such as ``BACALHAU_JOB_ID``.
 
     Raises:
         InvalidSpecError: One of them is not an async function.
@@ -83,7 +84,7 @@ class FunctionExecutor(Executor):
 
     engine = "function"
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], *, system_env: bool = True) -> None:
         for name, function in functions.items():
             call = function if inspect.isroutine(function) else type(function).__call__
             if not inspect.iscoroutinefunction(inspect.unwrap(getattr(call, "func", call))):
@@ -92,6 +93,7 @@ class FunctionExecutor(Executor):
                     f"functions.{name}",
                 )
         self._functions = dict(functions)
+        self.system_env = system_env
 
     async def _probe(self) -> EngineInfo:
         return EngineInfo(self.engine, networks=tuple(NetworkType))

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ..errors import EngineError, EntryPointError, InvalidModuleError, ModuleLinkError, VulnerableRuntimeError
+from ...errors import (
+    EngineError,
+    EntryPointError,
+    InvalidModuleError,
+    ModuleLinkError,
+    VulnerableRuntimeError,
+)
 
 if TYPE_CHECKING:
     from wasmtime import Engine, Module

@@ -20,9 +20,9 @@ from anyio import CapacityLimiter, Event, to_thread
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from ..errors import BacalhauError, EngineError, TransientError
-from .wasm_modules import CompiledModule, compile_module, runtime_version
-from .wasm_threads import run_to_end
+from ...errors import BacalhauError, EngineError, TransientError
+from ...host.threads import run_stoppable
+from .modules import CompiledModule, compile_module, runtime_version
 
 __all__ = ["ModuleCache"]
 
@@ -115,7 +115,7 @@ class ModuleCache:
         assert self._limiter is not None
         try:
             # Nothing stops a compilation, so a cancellation of this task waits for it.
-            compiled = await run_to_end(partial(self._compile, module), _nothing, self._limiter)
+            compiled = await run_stoppable(partial(self._compile, module), _nothing, limiter=self._limiter)
             self._keep(digest, compiled)
             flight.outcome = compiled
         except BacalhauError as error:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from attrs import frozen
 
-from ..abc.executor import TaskIO
-from ..errors import InputError, InvalidModuleError
-from ..model.paths import normalise_guest_path
-from ..model.resources import format_bytes
-from .wasm_modules import WASI, CompiledModule, new_engine
-from .wasm_poll import Poll
+from ...abc.executor import TaskIO
+from ...errors import InputError, InvalidModuleError
+from ...model.paths import normalise_guest_path
+from ...model.resources import format_bytes
+from .modules import WASI, CompiledModule, new_engine
+from .poll import Poll
 
 if TYPE_CHECKING:
     from wasmtime import Engine, Linker, Module, Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from ..abc.executor import ByteSink
+from ...abc.executor import ByteSink
 
 __all__ = ["FileStream", "GuestStream", "PipeStream", "open_stream"]
 

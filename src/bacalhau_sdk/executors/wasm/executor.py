@@ -12,20 +12,20 @@ from typing import Literal, Self
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from ..abc.executor import Executor, TaskIO
-from ..errors import ExecutionError, InvalidModuleError, UnsupportedSpecError
-from ..model.data import BytesSource, PathLike
-from ..model.execution import RunResult, Task
-from ..model.job import WasmSpec
-from ..model.network import NetworkType
-from ..model.node import EngineInfo
-from ..model.problems import Problems
-from ..model.resources import parse_bytes
-from .wasm_cache import ModuleCache
-from .wasm_guest import Command, Guest, GuestEnd
-from .wasm_modules import require_binary, runtime_version
-from .wasm_streams import GuestStream, open_stream
-from .wasm_threads import run_to_end
+from ...abc.executor import Executor, TaskIO
+from ...errors import ExecutionError, InvalidModuleError, UnsupportedSpecError
+from ...host.threads import run_stoppable
+from ...model.data import BytesSource, PathLike
+from ...model.execution import RunResult, Task
+from ...model.job import WasmSpec
+from ...model.network import NetworkType
+from ...model.node import EngineInfo
+from ...model.problems import Problems
+from ...model.resources import parse_bytes
+from .cache import ModuleCache
+from .guest import Command, Guest, GuestEnd
+from .modules import require_binary, runtime_version
+from .streams import GuestStream, open_stream
 
 __all__ = ["WasmExecutor"]
 
@@ -62,6 +62,7 @@ class WasmExecutor(Executor):
             the same module with the same inputs uses the same number.
         cache_dir: Where compiled modules are kept; made private to the user, for they are native code. None
             is the user's cache directory.
+        system_env: Whether guests get the variables of the system, such as ``BACALHAU_JOB_ID``.
 
     Raises:
         InvalidSpecError: From the constructor, for a value that makes no sense.
@@ -77,6 +78,7 @@ class WasmExecutor(Executor):
         memory_limit: int | str = "4GiB",
         fuel: int | None = None,
         cache_dir: str | PathLike | None = None,
+        system_env: bool = True,
     ) -> None:
         problems = Problems()
         asked: str = isolation  # callers without a type checker
@@ -92,6 +94,7 @@ class WasmExecutor(Executor):
         if fuel is not None and (isinstance(fuel, bool) or not isinstance(fuel, int) or not 0 < fuel < 2**64):
             problems.add("fuel", f"{fuel!r} is not a number of units from 1 up")
         problems.check()
+        self.system_env = system_env
         self._fuel = fuel
         self._modules = ModuleCache(fuel is not None, None if cache_dir is None else Path(cache_dir))
 
@@ -153,7 +156,7 @@ async def _run_guest(guest: Guest, stdout: GuestStream, stderr: GuestStream) -> 
         tasks.start_soon(stderr.pump)
         try:
             # The node says how many run at once.
-            outcome = await run_to_end(guest.run, kill, CapacityLimiter(math.inf))
+            outcome = await run_stoppable(guest.run, kill, limiter=CapacityLimiter(math.inf))
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # noqa: BLE001 - raised below, where no group is put around it

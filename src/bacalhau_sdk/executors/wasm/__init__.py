@@ -1,0 +1,1 @@
+"""WebAssembly by wasmtime: `executor` is the adapter, the others are its parts."""
