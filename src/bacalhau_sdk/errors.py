@@ -184,7 +184,7 @@ class InvalidSpecError(BacalhauError, ValueError):
     code = "spec.invalid"
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("; ".join(map(str, self.problems)), hint=hint)
 
 
@@ -242,8 +242,8 @@ class JobError(BacalhauError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.job_id = job_id
-        self.executions = tuple(executions)
-        self.results = tuple(results)
+        self.executions: tuple[ExecutionReport, ...] = tuple(executions)
+        self.results: tuple[PartitionResult, ...] = tuple(results)
 
 
 class JobFailedError(JobError):

@@ -657,3 +657,8 @@ def test_what_was_passed_in_is_copied() -> None:
 @pytest.mark.parametrize("kind", [dict, FrozenMap, MappingProxyType])
 def test_any_mapping_will_do(kind: Callable[[dict[str, str]], Mapping[str, str]]) -> None:
     assert function(env=kind({"A": "1", "B": "2"})) == function(env={"B": "2", "A": "1"})
+
+
+def test_a_spec_of_no_engine_is_refused() -> None:
+    with pytest.raises(InvalidSpecError, match="names no engine"):
+        JobSpec(EngineSpec())

@@ -174,6 +174,9 @@ def test_a_node_that_left_leaves_nothing() -> None:
     assert known.all == known.matching(Demand("wasm")) == 0
     assert len(known._slots) == 1
     assert not [*known._labels["zone"], *known._labels["name"]]
+    assert not known._free._known
+    assert not known._total._known
+    assert not any(level for axis in (*known._free._axes, *known._total._axes) for level in axis._levels)
 
 
 def test_an_answer_that_is_remembered_goes_with_the_nodes_it_was_about() -> None:

@@ -45,11 +45,11 @@ class Node:
         max_executions: int = MAX_EXECUTIONS,
     ) -> None:
         self.name = name
-        self.executors = tuple(executors)
-        self.resources = resources if resources is not None else _machine()
+        self.executors: tuple[Executor, ...] = tuple(executors)
+        self.resources: Resources = resources if resources is not None else _machine()
         self.max_executions = max_executions
         host = Platform(platform.system() or "unknown", platform.machine() or "unknown")
-        self.labels = FrozenMap({**(labels or {}), "name": name, "os": host.os, "arch": host.architecture})
+        self.labels: FrozenMap[str, str] = FrozenMap({**(labels or {}), "name": name, "os": host.os, "arch": host.architecture})
         self._check(labels or {})
 
     def info(self, engines: Iterable[EngineInfo], sources: Iterable[str], revision: int) -> NodeInfo:

@@ -72,7 +72,7 @@ class Orchestrator:
     def __init__(self, core: OrchestratorCore, store: JobStore, transport: Transport, clock: Clock) -> None:
         self.views: dict[str, JobView] = {}
         self.history: list[JobEvent] = []
-        self.watch = Watch()
+        self.watch: Watch = Watch()
         self._nodes_watch = Watch()
         self.transport = transport
         self._core = core

@@ -18,8 +18,8 @@ class CapacityAccount:
     """
 
     def __init__(self, capacity: Resources, max_executions: int) -> None:
-        self.capacity = capacity
-        self.max_executions = max_executions
+        self.capacity: Resources = capacity
+        self.max_executions: int = max_executions
         self._reserved: dict[str, Resources] = {}
         self._free = capacity
 

@@ -70,7 +70,7 @@ class ComputeCore:
 
     def __init__(self, info: NodeInfo, *, orchestrator: str = ORCHESTRATOR) -> None:
         self.info = info
-        self.account = CapacityAccount(info.capacity, info.max_executions)
+        self.account: CapacityAccount = CapacityAccount(info.capacity, info.max_executions)
         self._orchestrator = orchestrator
         self._held: dict[str, _Held] = {}
         self._closed: dict[str, tuple[Refusal, ...]] = {}

@@ -14,7 +14,7 @@ class Membership:
     """The nodes that were heard of, what they have free, and which live executions they hold by the records."""
 
     def __init__(self) -> None:
-        self.nodes = NodeIndex()
+        self.nodes: NodeIndex = NodeIndex()
         self._held: dict[str, dict[str, Resources]] = {}
 
     def heard_of(self, info: NodeInfo, now: float) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class LocalStorage(Storage):
     are devices, FIFOs and sockets. Files keep their permissions. Cancelling stops the copy between two megabytes.
     """
 
-    schemes = ("path", "bytes")
+    schemes: Sequence[str] = ("path", "bytes")
 
     async def _fetch(self, source: Source, into: Path) -> None:
         stop = threading.Event()

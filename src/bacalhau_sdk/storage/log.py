@@ -72,7 +72,7 @@ class _Stream:
     """One stream of a workload: cuts bytes into records, and counts them against the cap."""
 
     def __init__(self, log: ExecutionLog, name: str, cap: int) -> None:
-        self.truncated = False
+        self.truncated: bool = False
         self._log = log
         self._name = name
         self._left = cap
@@ -140,9 +140,9 @@ class ExecutionLog:
         self, path: Path, now: Callable[[], float], signal: Callable[[], None], cap: int = STREAM_CAP
     ) -> None:
         self.path = path
-        self.stdout = _Stream(self, "stdout", cap)
-        self.stderr = _Stream(self, "stderr", cap)
-        self.size = 0
+        self.stdout: _Stream = _Stream(self, "stdout", cap)
+        self.stderr: _Stream = _Stream(self, "stderr", cap)
+        self.size: int = 0
         self._now = now
         self._signal = signal
         self._pending: list[bytes] = []

@@ -37,14 +37,14 @@ class Workspace:
     """
 
     def __init__(self, data_dir: Path | None, state_dir: Path | None = None) -> None:
-        self.nonce = uuid.uuid4().hex
-        self.private = data_dir is None
+        self.nonce: str = uuid.uuid4().hex
+        self.private: bool = data_dir is None
         self._data_dir = data_dir
         self._state_dir = state_dir
         self._lock: IO[str] | None = None
         self._owned: Path | None = None
-        self.results = Path()
-        self.staging = Path()
+        self.results: Path = Path()
+        self.staging: Path = Path()
 
     def open(self) -> None:
         """Clean up after the dead, take the lock, and make the folders.

@@ -92,7 +92,7 @@ class PipeStream(GuestStream):
         super().__init__(sink)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
-        self.path = str(_DESCRIPTORS / str(self._writer))
+        self.path: str = str(_DESCRIPTORS / str(self._writer))
 
     async def finish(self) -> None:
         """Bring over what is left, and close the pipe."""
@@ -125,7 +125,7 @@ class FileStream(GuestStream):
 
     def __init__(self, sink: ByteSink, path: Path) -> None:
         super().__init__(sink)
-        self.path = str(path)
+        self.path: str = str(path)
         self._offset = 0
         self._limiter = CapacityLimiter(1)
 
