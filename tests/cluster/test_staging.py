@@ -43,6 +43,8 @@ class UrlStorage(Storage):
         self.fetched.append(str(source))
         if "folder" in str(source):
             await to_thread.run_sync(make_tree, into, {"f": b"1"})
+        elif "dangling" in str(source):
+            await to_thread.run_sync(make_tree, into, {"link": "../elsewhere"})
         elif "file" in str(source):
             await to_thread.run_sync(into.write_bytes, b"1")
         else:
@@ -163,6 +165,7 @@ async def test_an_input_is_laid_into_a_folder_that_a_link_of_another_one_leads_t
         pytest.param({"/data": "{books}", "/data/deep/l/b": b"x"}, id="below a link to a file"),
         pytest.param({"/": b"x", "/data": b"x"}, id="below a root that is a file"),
         pytest.param({"/data": b"x", "data/b": b"x"}, id="below a file, relative"),
+        pytest.param({"/data": "https://dangling", "/data/link": b"x"}, id="a link that leads nowhere"),
     ],
 )
 async def test_inputs_that_are_in_each_others_way(inputs: dict[str, Any], node: Path, books: Path) -> None:

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from anyio import CapacityLimiter, to_thread
 
+from bacalhau_sdk.host import threads
 from bacalhau_sdk.host.threads import run_stoppable
 
 HANG = 60
@@ -113,6 +114,32 @@ async def test_work_that_takes_its_time_is_waited_for() -> None:
         work.end.set()
     assert left == [True]
     assert work.stops == [True]
+
+
+async def test_the_end_of_the_work_is_not_waited_for_in_a_busy_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[None] = []
+
+    class Counted:
+        def __init__(self) -> None:
+            self._event = anyio.Event()
+            self.set = self._event.set
+            self.is_set = self._event.is_set
+
+        async def wait(self) -> None:
+            waits.append(None)
+            await self._event.wait()
+
+    monkeypatch.setattr(threads, "Event", Counted)
+    work = Work(obedient=False)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_stoppable, work, work.stop)
+        await work.has_begun()
+        tasks.cancel_scope.cancel()
+        await work.was_stopped()
+        with anyio.CancelScope(shield=True):
+            await turns()
+        work.end.set()
+    assert len(waits) == 1
 
 
 async def test_a_cancellation_wins_over_what_the_work_raises() -> None:

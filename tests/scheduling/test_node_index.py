@@ -37,7 +37,8 @@ engines = st.lists(
 labels = st.dictionaries(st.sampled_from(["zone", "size"]), st.sampled_from(["", "a", "b", "7", "9", "10"]))
 # Few values, so that nodes share them; neighbours of powers of two, where the levels of the index meet.
 cpus = st.sampled_from([0, 0.5, 0.511, 0.512, 1, 1.023, 1.024, 2, 4])
-sizes = st.sampled_from([0, 1, 2, 3, 4, 7, 8, 2**33 - 1, 2**33])
+SIZES = [0, 1, 2, 3, 4, 7, 8, 2**33 - 1, 2**33]
+sizes = st.sampled_from(SIZES)
 nodes = st.builds(
     lambda name, labels, engines, *rest: NodeInfo(
         name, FrozenMap({**labels, "name": name}), FrozenMap({each.name: each for each in engines}), *rest
@@ -126,7 +127,21 @@ class Nodes(RuleBasedStateMachine):
         each.saturated = saturated
         self.index.refresh(each)
 
+    @rule(engine=st.sampled_from(["docker", "wasm"]))
+    def ask_for_one_thing_after_the_other(self, engine: str) -> None:
+        plain = Demand(engine)
+        for selector in SELECTORS:
+            self.ask(evolve(plain, selector=Selector(selector)))
+        for platform in PLATFORMS:
+            self.ask(evolve(plain, platform=Platform.parse(platform)))
+        for size in SIZES:
+            for axis in ("memory", "disk"):
+                self.ask(evolve(plain, resources=Resources(**{axis: size})))
+
     @rule(demand=demands)
+    def ask_for_much(self, demand: Demand) -> None:
+        self.ask(demand)
+
     def ask(self, demand: Demand) -> None:
         for _ in range(2):  # the second answer is a remembered one
             assert sorted(names(self.index, self.index.matching(demand))) == sorted(
@@ -172,7 +187,8 @@ def test_a_node_that_left_leaves_nothing() -> None:
         known.put(node(f"n{number}", labels={"zone": f"z{number}"}, cpu=number))
         known.remove(f"n{number}")
     assert known.all == known.matching(Demand("wasm")) == 0
-    assert len(known._slots) == 1
+    assert known._slots == [None]
+    assert known._with_slot == 0
     assert not [*known._labels["zone"], *known._labels["name"]]
     assert not known._free._known
     assert not known._total._known

@@ -65,7 +65,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_warning(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A test in which something is logged clears it."""
     yield
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 @contextmanager

@@ -68,10 +68,8 @@ class Workspace:
             else:
                 self.results.mkdir(parents=True, exist_ok=True)
             self.staging.mkdir(mode=0o700)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ValueError is what no path may hold: NUL, or a lone surrogate
+        except (OSError, ValueError) as error:
+            # ValueError is for what no path can hold: NUL, and lone surrogates.
             self.close()
             if self.private:
                 raise
