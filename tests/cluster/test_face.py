@@ -78,6 +78,19 @@ class TestResults:
         assert (folder / "exitCode").read_text() == "7"
         assert [path.name for path in (tmp_path / "kept results").iterdir()] == [result.job_id]
 
+    async def test_results_of_an_earlier_cluster_are_not_mixed_with_new_ones(self, tmp_path: Path) -> None:
+        again = bac.JobSpec.function("copy", outputs={"copies": "/out"})
+        for _ in range(2):
+            async with bac.Cluster([functions()], data_dir=tmp_path) as c:
+                await c.run(again)
+        async with bac.Cluster([functions()], data_dir=tmp_path) as c:
+            await (await c.submit(again, "named")).result()
+            await (await c.submit(again, "named")).result()
+        async with bac.Cluster([functions()], data_dir=tmp_path) as c:
+            with pytest.raises(bac.errors.JobConflictError, match="results of an earlier job"):
+                await c.submit(again, "named")
+        assert len(list(tmp_path.iterdir())) == 3
+
     async def test_results_come_by_partition_and_one_result_needs_one_partition(self) -> None:
         async def which(task: Task, io: TaskIO) -> int:
             io.stdout.write(task.env["BACALHAU_PARTITION_INDEX"].encode())
@@ -336,6 +349,20 @@ class TestRefusals:
         async with cluster(Workload()) as c:
             with pytest.raises(bac.NoMatchingNodeError, match=r"inputs by s3, offers bytes, path"):
                 await c.run(bac.JobSpec.function("ok", inputs={"/in": "s3://bucket/key"}))
+
+    async def test_an_input_that_changes_its_type_after_submit_fails_the_job(self, tmp_path: Path) -> None:
+        workload, given = Workload(), tmp_path / "given"
+        given.write_text("x")
+        async with cluster(workload, max_executions=1) as c:
+            await c.submit(spec("hold"))
+            await workload.running.wait()
+            job = await c.submit(bac.JobSpec.function("ok", inputs={"/in": given}))
+            given.unlink()
+            given.mkdir()
+            workload.release.set()
+            with pytest.raises(bac.JobFailedError, match="became a folder") as caught:
+                await job.result()
+        assert caught.value.failure_code == "input.changed"
 
     async def test_an_input_that_vanishes_after_submit_fails_the_job(self, tmp_path: Path) -> None:
         workload, given = Workload(), tmp_path / "given"

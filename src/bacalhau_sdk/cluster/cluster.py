@@ -44,7 +44,7 @@ from .node import Node
 from .orchestrator import Orchestrator
 from .result import Result
 from .streams import ListStream
-from .submission import prepare, refuse_unsupported
+from .submission import prepare, refuse_taken, refuse_unsupported
 
 __all__ = ["Cluster"]
 
@@ -67,7 +67,7 @@ class Cluster(AsyncContextManagerMixin):
         clock: Tells the time; None is this machine's.
 
     Raises:
-        InvalidSpecError: From the constructor: two nodes share a name.
+        InvalidSpecError: From the constructor: two nodes share a name. On entering: the ``data_dir`` cannot be used.
         EngineError: On entering: an executor cannot be used.
         StoreError: On entering: the store cannot be read.
         OSError: On entering: the private folder cannot be made.
@@ -137,7 +137,7 @@ class Cluster(AsyncContextManagerMixin):
             InvalidSpecError: The spec or the id is none.
             UnsupportedSpecError: The spec asks for what this version does not do yet.
             InputError: A path of the spec does not exist or cannot be used.
-            JobConflictError: A job of that id exists with another spec.
+            JobConflictError: A job of that id exists with another spec, or results of one lie in the ``data_dir``.
             ClusterClosedError: The cluster is not open.
             ClusterFailedError: The machinery has failed.
         """
@@ -148,7 +148,10 @@ class Cluster(AsyncContextManagerMixin):
         with problems.at("job_id"):
             job_id = check_job_id(job_id) if job_id is not None else f"j-{uuid.uuid4()}"
         problems.check()
-        await orchestrator.request(SubmitJob(job_id, await prepare(spec)))
+        prepared = await prepare(spec)
+        if not self._workspace.private and job_id not in orchestrator.views:
+            await to_thread.run_sync(refuse_taken, self._workspace.results / job_id)
+        await orchestrator.request(SubmitJob(job_id, prepared))
         return self._job(job_id)
 
     async def run(self, spec: JobSpec, check: bool = True) -> Result:

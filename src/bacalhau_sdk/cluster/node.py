@@ -49,7 +49,9 @@ class Node:
         self.resources: Resources = resources if resources is not None else _machine()
         self.max_executions = max_executions
         host = Platform(platform.system() or "unknown", platform.machine() or "unknown")
-        self.labels: FrozenMap[str, str] = FrozenMap({**(labels or {}), "name": name, "os": host.os, "arch": host.architecture})
+        self.labels: FrozenMap[str, str] = FrozenMap(
+            {**(labels or {}), "name": name, "os": host.os, "arch": host.architecture}
+        )
         self._check(labels or {})
 
     def info(self, engines: Iterable[EngineInfo], sources: Iterable[str], revision: int) -> NodeInfo:

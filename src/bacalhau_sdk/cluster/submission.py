@@ -9,13 +9,13 @@ from typing import Never
 from anyio import to_thread
 from attrs import evolve
 
-from ..errors import InputError, InputNotFoundError, UnsafePathError, UnsupportedSpecError
+from ..errors import InputError, InputNotFoundError, JobConflictError, UnsafePathError, UnsupportedSpecError
 from ..model.data import BytesSource, Input, PathSource, Source
 from ..model.frozenmap import FrozenMap
 from ..model.job import JobSpec, JobType, RetryPolicy, Timeouts, WasmSpec
 from ..model.problems import invalid
 
-__all__ = ["prepare", "refuse_unsupported"]
+__all__ = ["prepare", "refuse_taken", "refuse_unsupported"]
 
 MODULE_SIZE_MAX = 256 * 1024 * 1024
 """Bytes of a WASM module at most."""
@@ -45,6 +45,19 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
     if spec.engine.engine == "docker" and "docker" not in engines:
         _refuse(
             "engine", "Docker jobs", "testing.SimulatedEngine('docker') stands in where placement is tested"
+        )
+
+
+def refuse_taken(folder: Path) -> None:
+    """See that the folder for the results of a new job does not exist yet; blocking.
+
+    Raises:
+        JobConflictError: An earlier cluster has put results of a job of that id there.
+    """
+    if folder.exists():
+        raise JobConflictError(
+            f"{folder} has results of an earlier job of that id",
+            hint="use another id or data_dir, or move them away",
         )
 
 
@@ -99,7 +112,7 @@ def _absolute(source: Source, field: str, *, only_file: bool = False) -> Source:
         raise InputError(f"{field}: {source.path!r} is a folder, a file is needed")
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise UnsafePathError(f"{field}: {source.path!r} is neither a file nor a folder")
-    return PathSource(str(path))
+    return PathSource(str(path), folder=stat.S_ISDIR(mode))
 
 
 def _read(module: PathSource) -> Source:

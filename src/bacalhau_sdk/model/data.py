@@ -56,9 +56,15 @@ class PathLike(Protocol):
 
 @frozen
 class PathSource:
-    """A file or folder of the machine that submits; absolute once submitted."""
+    """A file or folder of the machine that submits.
+
+    Attributes:
+        path: The path; absolute once submitted.
+        folder: Whether it was a folder when it was submitted, or None before that.
+    """
 
     path: str = field(validator=_check_path)
+    folder: bool | None = None
     scheme = "path"
 
     def __str__(self) -> str:

@@ -374,7 +374,9 @@ class JobSpec:
             raise TypeError(f"JobSpec has no field {', '.join(sorted(unknown))}")
         _instance(engine, EngineSpec, "engine", problems).check(problems)
         if isinstance(engine, EngineSpec) and not engine.engine:
-            problems.add("engine", f"{type(engine).__name__} names no engine: set its class attribute 'engine'")
+            problems.add(
+                "engine", f"{type(engine).__name__} names no engine: set its class attribute 'engine'"
+            )
         inputs = _mapping(options.get("inputs", {}), "inputs", check_guest_path, to_input, problems)
         outputs = _mapping(
             options.get("outputs", {}), "outputs", check_output_name, check_guest_path, problems

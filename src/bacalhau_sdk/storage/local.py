@@ -47,8 +47,8 @@ class LocalStorage(Storage):
         match source:
             case BytesSource(data):
                 await run_stoppable(lambda: _write(data, into), stop.set)
-            case PathSource(path):
-                copy = _Copy(Path(path), stop.is_set)
+            case PathSource(path, folder):
+                copy = _Copy(Path(path), folder, stop.is_set)
                 await run_stoppable(lambda: copy.run(into), stop.set)
             case _:
                 raise InputError(f"{source} cannot be fetched by the local storage")
@@ -64,10 +64,12 @@ class _Copy:
 
     Attributes:
         root: The input.
+        folder: Whether it was a folder when the job was submitted, or None when that is not known.
         stopped: Whether to leave off.
     """
 
     root: Path
+    folder: bool | None
     stopped: Callable[[], bool]
 
     def run(self, into: Path) -> None:
@@ -80,6 +82,11 @@ class _Copy:
                 )
         if stat.S_ISLNK(mode):
             raise InputChangedError(f"the input {str(self.root)!r} became a link after the job was submitted")
+        if self.folder is not None and self.folder is not stat.S_ISDIR(mode):
+            kinds = ("a file", "a folder") if self.folder else ("a folder", "a file")
+            raise InputChangedError(
+                f"the input {str(self.root)!r} became {kinds[0]} after the job was submitted, it was {kinds[1]}"
+            )
         self._entry(self.root, into, mode, None)
 
     def _entry(self, source: Path, into: Path, mode: int, parent: int | None) -> None:
