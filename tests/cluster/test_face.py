@@ -199,8 +199,10 @@ class TestFunctions:
             async with bac.Cluster([node]) as c:
                 shown.append((await c.run(bac.JobSpec.function("show", env={"MINE": ""}))).stdout)
         assert shown == [
-            "['BACALHAU_EXECUTION_ID', 'BACALHAU_JOB_ID', 'BACALHAU_JOB_TYPE', 'BACALHAU_PARTITION_COUNT', "
-            "'BACALHAU_PARTITION_INDEX', 'MINE']\n",
+            (
+                "['BACALHAU_EXECUTION_ID', 'BACALHAU_JOB_ID', 'BACALHAU_JOB_TYPE', 'BACALHAU_PARTITION_COUNT', "
+                "'BACALHAU_PARTITION_INDEX', 'MINE']\n"
+            ),
             "['MINE']\n",
         ]
 
