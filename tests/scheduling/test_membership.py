@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.membership import Membership
-from tests.scheduling.makers import entry, execution, node
+from tests.scheduling.makers import entry, execution, node, refusal
 
 ONE_CPU = Resources(cpu=1)
 
@@ -67,9 +67,9 @@ def test_an_execution_of_a_node_that_is_not_known_ends_as_well() -> None:
 
 def test_a_node_that_has_no_room_by_its_own_account_gets_nothing_until_it_is_heard_of() -> None:
     members = Membership()
-    members.saturate("unknown")
+    members.saturate("unknown", refusal("unknown", lasting=False))
     members.heard_of(node("n1"), 1.0)
-    members.saturate("n1")
+    members.saturate("n1", refusal(lasting=False))
     assert members.nodes._with_slot == 0
     assert members.heard_of(node("n1"), 2.0), "a job may fit now"
     assert members.nodes._with_slot == 1
@@ -80,6 +80,6 @@ def test_a_node_that_has_no_room_gets_something_when_one_of_its_executions_ends(
     members = Membership()
     members.heard_of(node("n1"), 1.0)
     members.hold(execution(0), ONE_CPU)
-    members.saturate("n1")
+    members.saturate("n1", refusal(lasting=False))
     members.release(execution(0))
     assert members.nodes._with_slot == 1

@@ -20,7 +20,7 @@ from bacalhau_sdk.model.selector import Selector
 from bacalhau_sdk.scheduling import node_index
 from bacalhau_sdk.scheduling.matching import Demand, lasting_refusal, native
 from bacalhau_sdk.scheduling.node_index import NodeIndex, NodeSet
-from tests.scheduling.makers import docker, entry, fill, index, node
+from tests.scheduling.makers import docker, entry, fill, index, node, refusal
 
 PLATFORMS = ["linux/amd64", "linux/amd64/v3", "linux/arm64", "linux/arm/v6", "linux/386"]
 platforms = st.lists(st.sampled_from(PLATFORMS), max_size=2)
@@ -124,7 +124,7 @@ class Nodes(RuleBasedStateMachine):
     def release(self, data: st.DataObject, execution_id: str, saturated: bool) -> None:
         each = entry(self.index, data.draw(st.sampled_from(sorted(self.infos))))
         each.account.release(execution_id)
-        each.saturated = saturated
+        each.saturated = refusal(lasting=False) if saturated else None
         self.index.refresh(each)
 
     @rule(engine=st.sampled_from(["docker", "wasm"]))
@@ -216,11 +216,11 @@ def test_only_so_many_answers_are_remembered() -> None:
 def test_a_saturated_node_has_no_room_until_it_is_refreshed() -> None:
     known = index(node("n1"))
     demand = Demand("wasm")
-    entry(known, "n1").saturated = True
+    entry(known, "n1").saturated = refusal(lasting=False)
     known.refresh(entry(known, "n1"))
     assert known.matching(demand) == 1
     assert known.with_room(demand, 1) == 0
-    entry(known, "n1").saturated = False
+    entry(known, "n1").saturated = None
     known.refresh(entry(known, "n1"))
     assert known.with_room(demand, 1) == 1
 

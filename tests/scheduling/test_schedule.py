@@ -28,6 +28,7 @@ from tests.scheduling.makers import (
     job,
     node,
     planned,
+    refusal,
     refused,
     wasm,
 )
@@ -109,7 +110,7 @@ def test_what_the_node_holds_already_counts() -> None:
 
 def test_a_node_that_said_that_it_has_no_room_is_not_asked() -> None:
     known = index(node("n1"), node("n2"))
-    entry(known, "n1").saturated = True
+    entry(known, "n1").saturated = refusal(lasting=False)
     known.refresh(entry(known, "n1"))
     assert places(planned(job(wasm(count=3)), nodes=known)) == {"n2": 3}
 
@@ -303,7 +304,7 @@ def test_a_reason_for_every_node_that_does_not_take_it_now() -> None:
     )
     for name in ("full", "was full and refused"):
         fill(known, name, "other", ONE_CPU)
-    entry(known, "saturated").saturated = True
+    entry(known, "saturated").saturated = Refusal("saturated", Check.CAPACITY, "", "", lasting=False)
     past = [refused(0, "refused"), refused(1, "was full and refused")]
     reasons = refusals_of(known, Demand.of(wasm(resources=ONE_CPU)), past)
     assert [(each.node, each.check, each.lasting) for each in reasons] == [

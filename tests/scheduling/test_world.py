@@ -14,7 +14,7 @@ import pytest
 
 from bacalhau_sdk.model.job import JobSpec, JobState
 from bacalhau_sdk.model.message import CancelExecution, Heartbeat
-from bacalhau_sdk.model.node import NodeInfo
+from bacalhau_sdk.model.node import Check, NodeInfo, Refusal
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.events import CancelJob, SubmitJob
 from tests.scheduling.makers import docker, node, wasm
@@ -214,7 +214,7 @@ def test_a_job_may_be_cancelled_at_any_point() -> None:
 def test_a_failure_names_its_seed() -> None:
     world = random_world(11)
     world.machines["n0"].core.account.capacity = Resources(cpu=99)
-    world.orchestrator.membership.saturate("n0")
+    world.orchestrator.membership.saturate("n0", Refusal("n0", Check.CAPACITY, "", "", lasting=False))
     world.after(1, lambda: pytest.fail("now"))
     with pytest.raises(BaseException, match="now"):
         world.run()

@@ -220,7 +220,7 @@ class World:
             assert len(entry.account) == held[entry.info.name], f"{entry} holds {held[entry.info.name]}"
         for job in self.jobs.values() if self.up else ():
             if not job.state.terminal:
-                look = Evaluation(job.id, job.spec.priority, job.created_at, Trigger.CAPACITY)
+                look = Evaluation(job.id, job.spec.priority, job.created_at, Trigger.EXECUTION_UPDATE)
                 plan = schedule(self.orchestrator._snapshot, look, self.now)
                 assert (plan.job, plan.executions) == (job, ()), f"{job} was not looked at: {plan}"
         assert max(running.values(), default=0) <= 1, f"a partition runs twice: {running}"

@@ -11,7 +11,7 @@ from typing import Protocol, Self, final
 from anyio import AsyncContextManagerMixin
 from attrs import define, evolve
 
-from ..errors import BacalhauError, EngineError, TransientError
+from ..errors import BacalhauError, EngineError, ExecutionError, TransientError
 from ..model.execution import RunResult, Task
 from ..model.node import Check, EngineInfo, Refusal
 
@@ -98,14 +98,13 @@ class Executor(AsyncContextManagerMixin, ABC):
     async def check(self, task: Task) -> Refusal | None:
         """Say why the engine would not run a task, or None when it would; asked for the bid.
 
-        A fault of the check itself is a refusal that does not last.
+        A fault of the check itself is a refusal: the node cannot tell whether it could.
         """
         try:
             return await self._check(task)
         except Exception as error:  # noqa: BLE001 - whatever it is, the node must answer the offer
-            return Refusal(  # a node fills in its name
-                "", Check.ENGINE, self.engine, f"a check that failed: {_describe(error)}", lasting=False
-            )
+            hint = "the log of the node's executor may say more"
+            return Refusal("", Check.ENGINE, self.engine, f"a check that failed: {_describe(error)}", hint)
 
     @final
     async def run(self, task: Task, io: TaskIO) -> RunResult:
@@ -116,7 +115,10 @@ class Executor(AsyncContextManagerMixin, ABC):
             ExecutionError: The task can never succeed.
         """
         try:
-            return await self._run(task, io)
+            result = await self._run(task, io)
+            if not -(2**31) <= result.exit_code < 2**32:
+                raise ExecutionError("the workload has no exit code that fits 32 bits")
+            return result
         except BacalhauError:
             raise
         except Exception as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
-from typing import TypeAlias, final
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeAlias, TypeVar, final
 
 from ..errors import BacalhauError, TransportError
 from ..model.message import Envelope
 
 __all__ = ["Opener", "Transport"]
+
+T = TypeVar("T")
 
 Opener: TypeAlias = Callable[[str, int], AsyncGenerator[bytes, None]]
 """Opens a stream of its party: a reference and an offset in bytes to chunks of bytes."""
@@ -37,9 +40,15 @@ class Transport(ABC):
             raise TransportError(f"a message to {envelope.recipient} could not be sent: {error}") from error
 
     @final
-    def receive(self, party: str) -> AsyncGenerator[Envelope, None]:
-        """Return what arrives for a party from now on; one iteration a party. Close it when it is left early."""
-        return self._receive(party)
+    async def receive(self, party: str) -> AsyncGenerator[Envelope, None]:
+        """Return what arrives for a party from now on; one iteration a party. Close it when it is left early.
+
+        Raises:
+            TransportError: While iterating: nothing more can arrive. A foreign exception becomes one of these.
+        """
+        async with _translated(self._receive(party), f"messages for {party}") as envelopes:
+            async for envelope in envelopes:
+                yield envelope
 
     @final
     def serve(self, party: str, opener: Opener) -> None:
@@ -47,13 +56,15 @@ class Transport(ABC):
         self._serve(party, opener)
 
     @final
-    def open(self, party: str, ref: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+    async def open(self, party: str, ref: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """Return a stream of a party from an offset in bytes; close the iteration when it is left early.
 
         Raises:
-            TransportError: While iterating: the party or the stream is not there.
+            TransportError: While iterating: the party or the stream is not there. A foreign exception becomes one of these.
         """
-        return self._open(party, ref, offset)
+        async with _translated(self._open(party, ref, offset), f"{ref} of {party}") as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     @abstractmethod
     async def _send(self, envelope: Envelope) -> None:
@@ -70,3 +81,17 @@ class Transport(ABC):
     @abstractmethod
     def _open(self, party: str, ref: str, offset: int) -> AsyncGenerator[bytes, None]:
         """Open a stream; see `open`."""
+
+
+@asynccontextmanager
+async def _translated(
+    items: AsyncGenerator[T, None], what: str
+) -> AsyncGenerator[AsyncGenerator[T, None], None]:
+    """Iterate over what a transport yields, and close it; a foreign exception becomes a `TransportError`."""
+    try:
+        async with aclosing(items):
+            yield items
+    except BacalhauError:
+        raise
+    except Exception as error:
+        raise TransportError(f"{what} cannot be read: {error}") from error

@@ -38,5 +38,6 @@ class Alarm:
                 if self._time == math.inf:
                     await anyio.sleep_forever()
                 await self._clock.sleep_until(self._time)
-                self._time = math.inf
-                self._ring()
+                if self._clock.now() >= self._time:  # not set anew in the very moment
+                    self._time = math.inf
+                    self._ring()

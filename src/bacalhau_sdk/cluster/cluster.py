@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self, cast
+from weakref import WeakValueDictionary
 
 import anyio
-from anyio import AsyncContextManagerMixin, lowlevel, to_thread
+from anyio import AsyncContextManagerMixin, lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from ..abc.clock import Clock
@@ -21,10 +22,13 @@ from ..errors import (
     AmbiguousJobIdError,
     ClusterClosedError,
     ClusterFailedError,
+    JobConflictError,
     JobNotFoundError,
     MultipleResultsError,
 )
-from ..model.data import PathLike
+from ..host.cancellation import persist
+from ..host.threads import run_blocking, run_stoppable
+from ..model.data import BytesSource, PathLike
 from ..model.evaluation import Explanation
 from ..model.job import JobSpec
 from ..model.node import NodeState
@@ -44,7 +48,7 @@ from .node import Node
 from .orchestrator import Orchestrator
 from .result import Result
 from .streams import ListStream
-from .submission import prepare, refuse_taken, refuse_unsupported
+from .submission import prepare, refuse_unsupported
 
 __all__ = ["Cluster"]
 
@@ -91,8 +95,10 @@ class Cluster(AsyncContextManagerMixin):
         self._engines = frozenset(executor.engine for node in self._nodes for executor in node.executors)
         self._orchestrator: Orchestrator | None = None
         self._compute: list[ComputeNode] = []
-        self._block = anyio.CancelScope()
+        self._block: anyio.CancelScope | None = None
         self._failure: BaseException | None = None
+        self._submitted: dict[str, JobSpec] = {}
+        self._modules: WeakValueDictionary[bytes, BytesSource] = WeakValueDictionary()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
@@ -103,6 +109,7 @@ class Cluster(AsyncContextManagerMixin):
         if self._orchestrator is not None:
             raise ClusterClosedError("this cluster was entered before", hint="make a new Cluster object")
         raised: BaseException | None = None
+        self._block = anyio.CancelScope()
         try:
             async with self._private_files(), anyio.create_task_group() as tasks:
                 try:
@@ -111,17 +118,21 @@ class Cluster(AsyncContextManagerMixin):
                         yield self
                 except BaseException as error:  # noqa: BLE001 - raised again below, as itself
                     raised = error
-                with anyio.CancelScope(shield=True):
-                    await self._close()
+                await persist(self._close)
         except BaseException as error:  # noqa: BLE001 - raised again below
             # What closing raises matters less than what the block has raised.
-            raised = raised or error
-        if raised is not None:
-            if self._failure is not None and not isinstance(raised, ClusterFailedError):
-                raised.add_note(f"The cluster had failed as well: {self._failure!r}")
+            raised = error if raised is None else raised
+        failure, told = self._failure, isinstance(raised, ClusterFailedError)
+        interrupted = failure is not None and not isinstance(failure, Exception)
+        if raised is not None and not (told and interrupted):
+            if failure is not None and not told:
+                raised.add_note(f"The cluster had failed as well: {failure!r}")
             raise raised
-        if self._failure is not None:
-            raise ClusterFailedError(f"the cluster has failed: {self._failure}") from self._failure
+        if isinstance(failure, Exception):
+            raise ClusterFailedError(f"the cluster has failed: {failure}") from failure
+        if failure is not None:
+            # An interrupt that hit a task of the machinery instead of the block.
+            raise failure
 
     async def submit(self, spec: JobSpec, job_id: str | None = None) -> Job:
         """Hand in a job; it exists once this has returned.
@@ -146,12 +157,18 @@ class Cluster(AsyncContextManagerMixin):
         refuse_unsupported(spec, self._engines)
         problems = Problems()
         with problems.at("job_id"):
-            job_id = check_job_id(job_id) if job_id is not None else f"j-{uuid.uuid4()}"
+            job_id = check_job_id(job_id) if job_id is not None else self._new_id()
         problems.check()
-        prepared = await prepare(spec)
-        if not self._workspace.private and job_id not in orchestrator.views:
-            await to_thread.run_sync(refuse_taken, self._workspace.results / job_id)
-        await orchestrator.request(SubmitJob(job_id, prepared))
+        if job_id not in orchestrator.views or self._submitted.get(job_id) != spec:
+            prepared = await prepare(spec, self._modules)
+            taken = self._results_of_another_life(job_id)
+            if taken is not None and await run_blocking(taken.exists) and job_id not in orchestrator.views:
+                raise JobConflictError(
+                    f"{taken} has results of an earlier job of that id",
+                    hint="use another id or data_dir, or move them away",
+                )
+            await orchestrator.request(SubmitJob(job_id, prepared))
+            self._submitted.setdefault(job_id, spec)
         return self._job(job_id)
 
     async def run(self, spec: JobSpec, check: bool = True) -> Result:
@@ -173,7 +190,7 @@ class Cluster(AsyncContextManagerMixin):
                 f"run() takes a job of one partition, this one has {spec.count}",
                 hint="submit() it, and take its results()",
             )
-        job_id = f"j-{uuid.uuid4()}"
+        job_id = self._new_id()
         try:
             job = await self.submit(spec, job_id)
         except BaseException:
@@ -245,7 +262,7 @@ class Cluster(AsyncContextManagerMixin):
             ClusterFailedError: The machinery has failed.
         """
         orchestrator = self._opened()
-        return ListStream(orchestrator.history, orchestrator.watch, lambda: orchestrator.closed)
+        return ListStream(orchestrator.history, orchestrator.watch, orchestrator.ended)
 
     def __repr__(self) -> str:
         """Return the nodes and the number of jobs."""
@@ -258,24 +275,24 @@ class Cluster(AsyncContextManagerMixin):
     async def _private_files(self) -> AsyncGenerator[None, None]:
         """Have the folders of the cluster, and remove the private ones whatever is being cancelled."""
         try:
-            await to_thread.run_sync(self._workspace.open)
+            # Half-open must not be closed: an interruption waits for the end of the opening.
+            await run_stoppable(self._workspace.open, lambda: None)
             yield
         finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._workspace.close)
+            await persist(lambda: run_stoppable(self._workspace.close, lambda: None))
 
     async def _open(self, tasks: TaskGroup) -> None:
         """Make everything ready; the block begins when every node has been heard of."""
         publisher = LocalPublisher(self._workspace.results)
         for node in self._nodes:
             folder = self._workspace.staging / node.name
-            await to_thread.run_sync(folder.mkdir)
+            await run_blocking(folder.mkdir)
             compute = ComputeNode(
                 node,
                 transport=self._transport,
                 clock=self._clock,
                 folder=folder,
-                storages=[LocalStorage()],
+                storages=[*node.storages, LocalStorage()],
                 publisher=publisher,
             )
             self._compute.append(compute)
@@ -290,23 +307,32 @@ class Cluster(AsyncContextManagerMixin):
 
         A cancellation from outside reaches the block only: the machinery is still needed to cancel what the block has left.
         """
-        starting = _Starting(task_status)
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope() as scope:
+            starting = _Starting(task_status, scope)
             try:
                 await part.run(task_status=starting)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault of the machinery
                 if not starting.done:
-                    raise _first(error) from None
+                    first = _first(error)
+                    raise first from first.__cause__
+                self._fail(error)
+            except anyio.get_cancelled_exc_class():
+                # Not by the shielded scope: a loop that ends cancels all of its tasks.
+                self._fail(ClusterClosedError("the tasks of the cluster were cancelled from outside"))
+                raise
+            except BaseException as error:  # noqa: BLE001 - an interrupt; raised when the cluster has closed
                 self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
-        error = _first(error)
+    def _fail(self, error: BaseException) -> None:
+        cause = _first(error)
         if self._failure is None:
-            self._failure = error
-            _log.error("the cluster has failed", exc_info=error)
+            self._failure = cause
+            if isinstance(error, Exception):
+                _log.error("the cluster has failed", exc_info=error)
         if self._orchestrator is not None:
-            self._orchestrator.close(error)
-        self._block.cancel()
+            self._orchestrator.close(cause)
+        if self._block is not None:
+            self._block.cancel()
 
     async def _close(self) -> None:
         """Cancel what has not ended, wait until it is dead, and stop the machinery."""
@@ -318,21 +344,33 @@ class Cluster(AsyncContextManagerMixin):
             await compute.stop()
 
     async def _cancel_unfinished(self, orchestrator: Orchestrator) -> None:
-        unfinished = [view.record.id for view in orchestrator.live()]
-        if not unfinished:
-            return
-        _log.warning("the cluster closes and cancels %d jobs: %s", len(unfinished), ", ".join(unfinished))
-        with suppress(ClusterFailedError):
+        """Cancel what has not ended, and say so once."""
+        unfinished = orchestrator.stop_submitting()
+        if unfinished:
+            _log.warning("the cluster closes and cancels %d jobs: %s", len(unfinished), ", ".join(unfinished))
+        with suppress(ClusterFailedError, ClusterClosedError):
             await orchestrator.cancel_all("the cluster was closed")
 
     async def _disown(self, job_id: str) -> None:
         """Cancel a job that may have been recorded while the call that was to own it was being cancelled."""
         orchestrator = self._orchestrator
         assert orchestrator is not None, "the call began while it was open"
-        gone = (JobNotFoundError, ClusterClosedError, ClusterFailedError)
-        with anyio.CancelScope(shield=True), suppress(*gone):
+
+        async def cancel() -> None:
             await orchestrator.request(CancelJob(job_id, "its owner was cancelled"))
             await self._job(job_id).wait()
+
+        with suppress(JobNotFoundError, ClusterClosedError, ClusterFailedError):
+            await persist(cancel)
+
+    def _new_id(self) -> str:
+        return f"j-{uuid.uuid4()}"
+
+    def _results_of_another_life(self, job_id: str) -> Path | None:
+        """Return where results of a job of that id could lie that this cluster knows nothing of."""
+        made_here = job_id.startswith("j-") and len(job_id) == len(self._new_id())
+        known = self._orchestrator is not None and job_id in self._orchestrator.views
+        return None if self._workspace.private or made_here or known else self._workspace.results / job_id
 
     def _opened(self) -> Orchestrator:
         if self._orchestrator is None:
@@ -351,21 +389,23 @@ class Cluster(AsyncContextManagerMixin):
 
 
 class _Starting(TaskStatus[None]):
-    """Passes on that a task has started, and remembers it."""
+    """Passes on that a part has started; from then on no cancellation from outside reaches it."""
 
-    def __init__(self, status: TaskStatus[None]) -> None:
+    def __init__(self, status: TaskStatus[None], scope: anyio.CancelScope) -> None:
         self._status = status
+        self._scope = scope
         self.done = False
 
     def started(self, value: None = None) -> None:
         self.done = True
+        self._scope.shield = True
         self._status.started()
 
 
-def _first(error: Exception) -> Exception:
+def _first(error: BaseException) -> BaseException:
     """Return the first exception of a group, however deep, or the exception itself."""
-    if isinstance(error, ExceptionGroup):
-        return _first(cast("ExceptionGroup[Exception]", error).exceptions[0])
+    if isinstance(error, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return error
 
 
@@ -383,4 +423,9 @@ def _check_names(nodes: tuple[Node, ...]) -> None:
         if node.name in seen:
             problems.add(f"nodes[{index}].name", f"{node.name!r} is the name of an earlier node")
         seen.add(node.name)
+        for executor in node.executors:
+            if any(executor is other for before in nodes[:index] for other in before.executors):
+                problems.add(
+                    f"nodes[{index}].executors", f"{executor!r} is an earlier node's: each node needs its own"
+                )
     problems.check()

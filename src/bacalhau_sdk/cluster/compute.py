@@ -18,7 +18,8 @@ from ..abc.clock import Clock
 from ..abc.executor import Executor
 from ..abc.storage import Publisher, Storage
 from ..abc.transport import Transport
-from ..errors import BacalhauError, TransientError, TransportError
+from ..errors import BacalhauError, EngineError, TransientError, TransportError
+from ..host.cancellation import being_cancelled
 from ..host.channel import Channel, ChannelClosedError, Watch
 from ..model.execution import Failure, FailureKind, Location, RunResult, Task
 from ..model.job import JobSpec
@@ -103,20 +104,33 @@ class ComputeNode:
             EngineError: An executor cannot be used; nothing was started.
         """
         async with AsyncExitStack() as executors:
-            engines: list[EngineInfo] = []
-            for executor in self.node.executors:
-                await executors.enter_async_context(executor)
-                engines.append(await executor.probe())
+            engines = [await self._enter(executor, executors) for executor in self.node.executors]
             sources = {scheme for storage in self._storages for scheme in storage.schemes}
             info = self.node.info(engines, sources, revision=int(self._clock.now() * 1000))
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._receive)
-                self._tasks.start_soon(self._alarm.run)
-                self._tasks.start_soon(self._flush_logs)
-                task_status.started()
-                with suppress(ChannelClosedError):
-                    await self._work(ComputeCore(info))
-                self._tasks.cancel_scope.cancel()
+            try:
+                async with anyio.create_task_group() as self._tasks:
+                    self._tasks.start_soon(self._receive)
+                    self._tasks.start_soon(self._alarm.run)
+                    self._tasks.start_soon(self._flush_logs)
+                    task_status.started()
+                    with suppress(ChannelClosedError):
+                        await self._work(ComputeCore(info))
+                    self._tasks.cancel_scope.cancel()
+            finally:
+                # Nothing runs any more, also what was cancelled before its first step.
+                self._scopes.clear()
+                self._idle.notify()
+
+    async def _enter(self, executor: Executor, executors: AsyncExitStack) -> EngineInfo:
+        try:
+            await executors.enter_async_context(executor)
+        except BacalhauError:
+            raise
+        except Exception as error:
+            raise EngineError(
+                f"{executor!r} of node {self.node.name} could not be entered: {error}"
+            ) from error
+        return await executor.probe()
 
     async def stop(self) -> None:
         """Kill every execution, wait until all are dead, and let `run` come to its end."""
@@ -138,7 +152,7 @@ class ComputeNode:
 
     async def _perform(self, effect: Effect) -> None:
         if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("node %s: %s", self.node.name, effect)
+            _log.debug("node %s: %s", self.node.name, _named(effect))
         match effect:
             case Send(envelope):
                 try:
@@ -184,7 +198,7 @@ class ComputeNode:
         try:
             event = await work(scope, argument)
         finally:
-            del self._scopes[execution_id]
+            self._scopes.pop(execution_id, None)
             self._idle.notify()
         self._inbox.put_nowait(event)
 
@@ -218,8 +232,12 @@ class ComputeNode:
         try:
             io = await self._stagings[task.execution_id].prepare(lambda: self._inbox.put_nowait(started))
             return await self._executors[task.engine.engine].run(task, io)
-        except (BacalhauError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what a workload does must not end the node
             return _failure(error)
+        except anyio.get_cancelled_exc_class():
+            if await being_cancelled():
+                raise
+            return _failure(TransientError(f"{task.execution_id} met a cancellation that was not its own"))
 
     async def _publish(self, scope: anyio.CancelScope, execution_id: str) -> ComputeEvent:
         result: Location | Failure | None = None
@@ -229,7 +247,7 @@ class ComputeNode:
                 folder = await staging.collect(self._exit_codes.pop(execution_id))
                 result = await self._publisher.publish(folder, f"{staging.job_id}/{execution_id}")
                 del self._stagings[execution_id]
-            except (BacalhauError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - what a workload has left must not end the node
                 result = _failure(error)
         if not isinstance(result, Location):
             await self._discard(execution_id, None)
@@ -294,9 +312,25 @@ class ComputeNode:
         self._tasks.start_soon(work, *arguments)
 
 
-def _failure(error: BacalhauError | OSError) -> Failure:
+def _failure(error: Exception) -> Failure:
     """Tell faults of the infrastructure, which another try may mend, from permanent ones."""
-    if isinstance(error, OSError):
-        return Failure(FailureKind.INFRASTRUCTURE, "node.io", f"{type(error).__name__}: {error}")
-    kind = FailureKind.INFRASTRUCTURE if isinstance(error, TransientError) else FailureKind.PERMANENT
-    return Failure(kind, error.code, error.message, error.hint)
+    if isinstance(error, BacalhauError):
+        kind = FailureKind.INFRASTRUCTURE if isinstance(error, TransientError) else FailureKind.PERMANENT
+        return Failure(kind, error.code, error.message, error.hint)
+    code = "node.io" if isinstance(error, OSError) else "node.fault"
+    _log.debug("a fault of the node", exc_info=error)
+    return Failure(FailureKind.INFRASTRUCTURE, code, f"{type(error).__name__}: {error}")
+
+
+def _named(effect: Effect) -> str:
+    """Name an effect for the log, by its type, job and execution: what is in it may be secret."""
+    about = (
+        getattr(effect, "task", None) or getattr(getattr(effect, "envelope", None), "message", None) or effect
+    )
+    ids = [str(getattr(about, name)) for name in ("job_id", "execution_id") if hasattr(about, name)]
+    kind = (
+        type(effect).__name__
+        if about is effect or hasattr(effect, "task")
+        else f"Send {type(about).__name__}"
+    )
+    return " ".join([kind, *ids])

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio import to_thread
 
 from ..errors import (
+    BacalhauError,
     ClusterClosedError,
     ClusterFailedError,
     JobCancelledError,
@@ -22,7 +22,9 @@ from ..errors import (
     ResultsGoneError,
     TransportError,
 )
+from ..host.cancellation import persist
 from ..host.channel import Channel, ChannelClosedError
+from ..host.threads import run_blocking
 from ..model.data import LogEntry
 from ..model.evaluation import Explanation
 from ..model.execution import Execution, ExecutionState
@@ -126,7 +128,7 @@ class Job:
         the job, and leaving the iteration leaves the job running.
 
         Raises:
-            ClusterClosedError: The cluster is not open; the logs went with it.
+            ClusterClosedError: The cluster is not open; the logs went with it. Also while iterating.
             ClusterFailedError: The machinery has failed.
         """
         channel: Channel[LogEntry] = Channel(_LOG_BUFFER)
@@ -190,15 +192,15 @@ class Job:
 
     async def _abandon(self) -> None:
         """Cancel the job on behalf of an owner that is being left, whatever else goes on."""
-        with anyio.CancelScope(shield=True), suppress(ClusterFailedError, ClusterClosedError):
-            await self.cancel("its owner was left")
+        with suppress(ClusterFailedError, ClusterClosedError):
+            await persist(lambda: self.cancel("its owner was left"))
 
     async def _read_results(self) -> tuple[Result, ...]:
         completed = sorted(
             (e for e in self.executions if e.state is ExecutionState.COMPLETED),
             key=lambda e: e.partition_index,
         )
-        return await to_thread.run_sync(self._read, completed) if completed else ()
+        return await run_blocking(self._read, completed) if completed else ()
 
     def _read(self, completed: list[Execution]) -> tuple[Result, ...]:
         names = tuple(self.spec.outputs)
@@ -264,6 +266,9 @@ class Job:
     async def _pump_logs(self, channel: Channel[LogEntry]) -> None:
         """Put the log of every execution into a channel, for as long as somebody reads it."""
         begun: set[str] = set()
+        error: BacalhauError | None = ClusterClosedError(
+            "the cluster closed before the log was read to its end"
+        )
         try:
             async with anyio.create_task_group() as tasks:
                 while not (ended := self.state.terminal) or len(begun) < len(self._with_log()):
@@ -273,8 +278,9 @@ class Job:
                             tasks.start_soon(self._pump_log, execution, channel)
                     if not ended:
                         await self._view.watch.changed()
+            error = None
         finally:
-            channel.close()
+            channel.close(error)
 
     def _with_log(self) -> list[Execution]:
         return [execution for execution in self.executions if execution.state not in _WITHOUT_LOG]

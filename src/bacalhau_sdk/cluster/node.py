@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterable, Mapping
 
 from ..abc.executor import Executor
+from ..abc.storage import Storage
 from ..model.frozenmap import FrozenMap
 from ..model.message import ORCHESTRATOR
 from ..model.node import EngineInfo, NodeInfo
@@ -28,8 +29,10 @@ class Node:
         name: Unique in the cluster: 1 to 63 lower-case letters, digits and ``-``.
         executors: One for each engine; the node enters and leaves them.
         labels: What selectors see; ``name``, ``os`` and ``arch`` are added.
-        resources: All that its executions may use together; None is what this machine has (no GPU).
+        resources: All that its executions may use together; None is what this machine has: its CPUs and
+            its memory; no GPU, and a disk of 1 TiB, which is not measured.
         max_executions: How many executions it takes at once, also when they ask for nothing.
+        storages: Fetch inputs of more schemes than local paths and bytes.
 
     Raises:
         InvalidSpecError: Something is wrong; every problem is named.
@@ -43,8 +46,10 @@ class Node:
         labels: Mapping[str, str] | None = None,
         resources: Resources | None = None,
         max_executions: int = MAX_EXECUTIONS,
+        storages: Iterable[Storage] = (),
     ) -> None:
         self.name = name
+        self.storages: tuple[Storage, ...] = tuple(storages)
         self.executors: tuple[Executor, ...] = tuple(executors)
         self.resources: Resources = resources if resources is not None else _machine()
         self.max_executions = max_executions
@@ -87,6 +92,9 @@ class Node:
                 )
             else:
                 engines.add(executor.engine)
+        for index, storage in enumerate(self.storages):
+            if not isinstance(storage, Storage):
+                problems.add(f"storages[{index}]", f"{storage!r} is not a Storage")
         for key, value in labels.items():
             with problems.at(f"labels.{key}"):
                 check_label_key(key)

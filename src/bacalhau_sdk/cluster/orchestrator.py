@@ -18,11 +18,11 @@ from ..host.channel import Channel, Watch
 from ..model.evaluation import Explanation
 from ..model.execution import Execution
 from ..model.job import JobSpec
-from ..model.message import ORCHESTRATOR
+from ..model.message import ORCHESTRATOR, Message
 from ..model.node import NodeState
 from ..model.record import Batch, JobEvent, JobRecord
 from ..scheduling.effects import Commit, Effect, Send
-from ..scheduling.events import CancelJob, Deliver, OrchestratorEvent, Restore
+from ..scheduling.events import CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
 from ..scheduling.orchestrator import OrchestratorCore
 
 __all__ = ["JobView", "Orchestrator"]
@@ -83,6 +83,7 @@ class Orchestrator:
         self._waiting: set[_Request] = set()
         self._task_group: TaskGroup | None = None
         self._failure: BaseException | None = None
+        self._closing = False
 
     # What the face asks
 
@@ -128,13 +129,16 @@ class Orchestrator:
             ClusterFailedError: The machinery has failed.
         """
         self.check_open()
+        if self._closing and isinstance(event, SubmitJob):
+            raise ClusterClosedError("the cluster is closing", hint="submit inside its 'async with' block")
         request = _Request(event)
         self._waiting.add(request)
         self._requests.put_nowait(request)
         try:
             await request.done.wait()
         except BaseException:
-            request.withdrawn = not request.begun
+            # A cancel stays in force, whatever becomes of who asked for it.
+            request.withdrawn = not request.begun and not isinstance(event, CancelJob)
             raise
         finally:
             self._waiting.discard(request)
@@ -211,35 +215,56 @@ class Orchestrator:
         self.watch.notify()
         self._nodes_watch.notify()
 
+    def stop_submitting(self) -> list[str]:
+        """Take no more jobs, and return the ids of those that have not ended."""
+        self._closing = True
+        return [view.record.id for view in self.live()]
+
     async def cancel_all(self, reason: str) -> None:
-        """Cancel every job that has not ended, and wait until they all have."""
-        for view in self.live():
-            await self.request(CancelJob(view.record.id, reason))
-        for view in self.live():
-            while not view.record.state.terminal:
-                self.check_open()
-                await view.watch.changed()
+        """Cancel every job that has not ended, and wait until they all have.
+
+        Raises:
+            ClusterFailedError: The machinery failed meanwhile.
+        """
+        while live := list(self.live()):
+            for view in live:
+                await self.request(CancelJob(view.record.id, reason))
+            for view in live:
+                while not view.record.state.terminal:
+                    self.check_open()
+                    await view.watch.changed()
+
+    def ended(self) -> bool:
+        """Say whether the cluster has closed.
+
+        Raises:
+            ClusterFailedError: It has failed.
+        """
+        if self._failure is not None:
+            self.check_open()
+        return self.closed
 
     async def _serve_requests(self) -> None:
         while True:
             request = await self._requests.get()
-            if request.withdrawn:
-                continue
-            request.begun = True
             try:
-                await self._handle(request.event, refusable=True)
+                await self._handle(request.event, request)
             except _RefusedError as refused:
                 request.error = refused.error
             request.handled = True
             request.done.set()
 
-    async def _handle(self, event: OrchestratorEvent, *, refusable: bool = False) -> None:
+    async def _handle(self, event: OrchestratorEvent, request: _Request | None = None) -> None:
         """Let the core decide, then perform what it wants; one event at a time."""
         async with self._handling:
+            if request is not None:
+                if request.withdrawn:
+                    return
+                request.begun = True
             try:
                 effects = self._core.handle(event, self._clock.now())
             except BacalhauError as error:
-                if refusable:
+                if request is not None:
                     raise _RefusedError(error) from error
                 raise
             for effect in effects:
@@ -253,7 +278,7 @@ class Orchestrator:
                 await self._store.commit(batch)
                 self._show(batch)
             case Send(envelope):
-                _log.debug("send %s to %s", envelope.message, envelope.recipient)
+                _log.debug("send %s to %s", _named(envelope.message), envelope.recipient)
                 try:
                     await self.transport.send(envelope)
                 except TransportError as error:
@@ -291,3 +316,9 @@ class _RefusedError(Exception):
     def __init__(self, error: BacalhauError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _named(message: Message) -> str:
+    """Name a message for the log, by its type and its execution: what is in it may be secret."""
+    execution_id = getattr(message, "execution_id", "")
+    return f"{type(message).__name__} {execution_id}".rstrip()

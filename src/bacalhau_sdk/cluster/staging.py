@@ -8,12 +8,11 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from anyio import to_thread
-
 from ..abc.executor import TaskIO
 from ..abc.storage import Storage
 from ..errors import InputChangedError, InputError
 from ..host.folders import make_read_only, make_writable, remove_folder
+from ..host.threads import run_blocking
 from ..model.data import Source
 from ..model.job import JobSpec
 from ..model.paths import normalise_guest_path
@@ -59,17 +58,17 @@ class Staging:
             TransientError: An input could not be had this time.
         """
         spec = self._spec
-        await to_thread.run_sync(self._make_folders)
+        await run_blocking(self._make_folders)
         for path in self._outer_first():
             await self._fetch(f"the input {path!r}", spec.inputs[path].source, self._inputs[path])
         writable = frozenset(path for path, given in spec.inputs.items() if given.writable)
         if spec.inputs:
-            await to_thread.run_sync(self._protect, writable)
+            await run_blocking(self._protect, writable)
         stdin = None
         if spec.stdin is not None:
             stdin = self._folder / "stdin"
             await self._fetch("stdin", spec.stdin, stdin)
-            if await to_thread.run_sync(stdin.is_dir):
+            if await run_blocking(stdin.is_dir):
                 raise InputChangedError(f"stdin: {spec.stdin} is a folder, it was a file")
         return TaskIO(
             inputs=self._inputs,
@@ -90,11 +89,11 @@ class Staging:
         Raises:
             OutputError: An output holds something that cannot be kept.
         """
-        return await to_thread.run_sync(self._collect, exit_code)
+        return await run_blocking(self._collect, exit_code)
 
     async def remove(self) -> None:
         """Remove everything but the log."""
-        await to_thread.run_sync(self._remove)
+        await run_blocking(self._remove)
 
     def _make_folders(self) -> None:
         (self._folder / "scratch").mkdir(parents=True)
@@ -109,7 +108,7 @@ class Staging:
         storage = next((known for known in self._storages if source.scheme in known.schemes), None)
         if storage is None:
             raise InputError(f"{name}: no storage of this node fetches {source}")
-        await to_thread.run_sync(_make_room, name, into)
+        await run_blocking(_make_room, name, into)
         await storage.fetch(source, into)
 
     def _protect(self, writable: frozenset[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
+from ..host.cancellation import from_any_thread
 from ..host.channel import Channel, ChannelClosedError, Watch
 
 __all__ = ["ChannelStream", "ListStream"]
@@ -13,10 +14,11 @@ T = TypeVar("T")
 
 
 class ChannelStream(AsyncIterator[T]):
-    """What somebody puts into a channel; `aclose` lets them know that nobody takes it any more."""
+    """What somebody puts into a channel, who hears when nobody takes it any more: by `aclose`, or when it was forgotten."""
 
     def __init__(self, channel: Channel[T]) -> None:
         self._channel = channel
+        self._forget = from_any_thread(channel.close)
 
     async def __anext__(self) -> T:
         """Wait for the next item; cancelling the wait loses none.
@@ -32,6 +34,10 @@ class ChannelStream(AsyncIterator[T]):
     async def aclose(self) -> None:
         """End the stream."""
         self._channel.close()
+
+    def __del__(self) -> None:
+        """End the stream when nobody has it any more; in whatever thread that is found out."""
+        self._forget()
 
 
 class ListStream(AsyncIterator[T]):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import MutableMapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Never
 
-from anyio import to_thread
 from attrs import evolve
 
-from ..errors import InputError, InputNotFoundError, JobConflictError, UnsafePathError, UnsupportedSpecError
+from ..errors import InputError, InputNotFoundError, UnsafePathError, UnsupportedSpecError
+from ..host.threads import run_blocking
 from ..model.data import BytesSource, Input, PathSource, Source
 from ..model.frozenmap import FrozenMap
 from ..model.job import JobSpec, JobType, RetryPolicy, Timeouts, WasmSpec
 from ..model.problems import invalid
 
-__all__ = ["prepare", "refuse_taken", "refuse_unsupported"]
+__all__ = ["prepare", "refuse_unsupported"]
 
 MODULE_SIZE_MAX = 256 * 1024 * 1024
 """Bytes of a WASM module at most."""
@@ -48,21 +50,12 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
         )
 
 
-def refuse_taken(folder: Path) -> None:
-    """See that the folder for the results of a new job does not exist yet; blocking.
-
-    Raises:
-        JobConflictError: An earlier cluster has put results of a job of that id there.
-    """
-    if folder.exists():
-        raise JobConflictError(
-            f"{folder} has results of an earlier job of that id",
-            hint="use another id or data_dir, or move them away",
-        )
-
-
-async def prepare(spec: JobSpec) -> JobSpec:
+async def prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) -> JobSpec:
     """Return the spec as it is recorded: paths absolute and checked, the WASM module read.
+
+    Args:
+        spec: What was submitted.
+        modules: Those that were read before, by digest: jobs with the same module share its bytes.
 
     Raises:
         InputNotFoundError: A path does not exist.
@@ -71,11 +64,11 @@ async def prepare(spec: JobSpec) -> JobSpec:
     """
     sources = [*(given.source for given in spec.inputs.values()), spec.stdin, _module(spec)]
     if any(isinstance(source, PathSource) for source in sources):
-        return await to_thread.run_sync(_prepare, spec)
+        return await run_blocking(_prepare, spec, modules)
     return spec
 
 
-def _prepare(spec: JobSpec) -> JobSpec:
+def _prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) -> JobSpec:
     inputs = FrozenMap(
         {
             path: Input(_absolute(given.source, f"inputs.{path}"), given.writable)
@@ -85,7 +78,8 @@ def _prepare(spec: JobSpec) -> JobSpec:
     stdin = None if spec.stdin is None else _absolute(spec.stdin, "stdin", only_file=True)
     engine = spec.engine
     if isinstance(engine, WasmSpec) and isinstance(engine.module, PathSource):
-        engine = evolve(engine, module=_read(engine.module))
+        module = _read(engine.module)
+        engine = evolve(engine, module=modules.setdefault(sha256(module.data).digest(), module))
     options = spec.options()
     options["inputs"] = inputs
     options["stdin"] = stdin
@@ -115,7 +109,7 @@ def _absolute(source: Source, field: str, *, only_file: bool = False) -> Source:
     return PathSource(str(path), folder=stat.S_ISDIR(mode))
 
 
-def _read(module: PathSource) -> Source:
+def _read(module: PathSource) -> BytesSource:
     path = _absolute(module, "engine.module", only_file=True)
     assert isinstance(path, PathSource)
     try:

@@ -13,6 +13,7 @@ from attrs import define
 
 from ..abc.executor import ByteSink, Executor, TaskIO
 from ..errors import ExecutionError, TransientError
+from ..host.cancellation import being_cancelled
 from ..model.execution import RunResult, Task
 from ..model.job import FunctionSpec
 from ..model.network import NetworkType
@@ -71,8 +72,9 @@ class FunctionExecutor(Executor):
     """Runs async functions that it knows by name, in the event loop of the cluster.
 
     A function returns its exit code, or None for 0. ``raise TransientError`` says that the infrastructure failed, which may be
-    retried; any other exception is exit code 1, with the traceback on stderr. Cancelling a job cancels the function at its next
-    ``await``; one that awaits nothing cannot be stopped, and holds up the whole event loop.
+    retried; ``sys.exit`` is an exit code, and any other exception is exit code 1, with the traceback on stderr. Cancelling a job
+    cancels the function at its next ``await``; one that awaits nothing cannot be stopped, and holds up the whole event loop.
+    It writes to its streams from the event loop's thread.
 
     Args:
         functions: By name.
@@ -123,9 +125,13 @@ class FunctionExecutor(Executor):
         io.started()
         try:
             code = await function(given)
-        except (TransientError, anyio.get_cancelled_exc_class()):
+        except TransientError:
             raise
-        except Exception:  # noqa: BLE001 - whatever it raises is the function's own failure
+        except SystemExit as stop:
+            return RunResult(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
+        except (Exception, anyio.get_cancelled_exc_class()) as error:
+            if not isinstance(error, Exception) and await being_cancelled():
+                raise
             given.stderr.write(traceback.format_exc())
             return RunResult(1)
         return RunResult(_exit_code(code, task.engine.name))

@@ -51,6 +51,7 @@ class Channel(Generic[T]):
         self._size = size
         self._items: deque[T] = deque()
         self._closed = False
+        self._error: Exception | None = None
         self._taken = 0
         self._not_empty = Watch()
         self._not_full = Watch()
@@ -77,21 +78,26 @@ class Channel(Generic[T]):
         """Take the next item, once there is one; a cancellation loses none.
 
         Raises:
-            ChannelClosedError: The channel is closed and empty.
+            ChannelClosedError: The channel is closed and empty; or the error that it was closed with.
         """
         self._taken += 1
         if self._taken % _TURN == 0:
             await lowlevel.checkpoint()
         while not self._items:
             if self._closed:
-                raise ChannelClosedError
+                raise self._error or ChannelClosedError
             await self._not_empty.changed()
         item = self._items.popleft()
         self._not_full.notify()
         return item
 
-    def close(self) -> None:
-        """Take no more items; those that wait can still be taken."""
+    def close(self, error: Exception | None = None) -> None:
+        """Take no more items; those that wait can still be taken.
+
+        Args:
+            error: What `get` raises once it is empty; None is a `ChannelClosedError`.
+        """
         self._closed = True
+        self._error = error
         self._not_empty.notify()
         self._not_full.notify()

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
-from anyio import CancelScope, CapacityLimiter, Event, to_thread
-from anyio.lowlevel import current_token
+from anyio import CapacityLimiter, Event, to_thread
+from anyio.lowlevel import RunVar
 
-__all__ = ["run_stoppable"]
+from .cancellation import from_any_thread, persist
+
+__all__ = ["run_blocking", "run_stoppable"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_THREADS_MAX = 40
+_limiter: RunVar[CapacityLimiter] = RunVar("bacalhau_sdk threads")
+
+
+async def run_blocking(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Run short blocking work in a thread, and return what it returns; once begun it is not cut short by a cancel scope.
+
+    The threads are the library's own: anyio's default ones may all be waiting for it.
+
+    Raises:
+        BaseException: What the work raises.
+    """
+    return await to_thread.run_sync(work, *arguments, limiter=_own_limiter())
+
+
+def _own_limiter() -> CapacityLimiter:
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = CapacityLimiter(_THREADS_MAX)
+        _limiter.set(limiter)
+        return limiter
 
 
 async def run_stoppable(
@@ -27,13 +52,13 @@ async def run_stoppable(
     Args:
         work: What to do; it must end soon after ``stop``, since nothing else can end it.
         stop: Makes running work end; must not block and must not raise.
-        limiter: Of which the thread takes a token; anyio's default one otherwise.
+        limiter: Of which the thread takes a token; one of the library's own otherwise.
 
     Raises:
         BaseException: What the work raises; an interruption wins over it.
     """
     ended = Event()
-    wake = _waker(ended)
+    wake = from_any_thread(ended.set)
     claim = threading.Lock()  # whoever comes first has it: the thread that begins, or the interruption
 
     def claimed() -> T:
@@ -45,40 +70,10 @@ async def run_stoppable(
             wake()
 
     try:
-        return await to_thread.run_sync(claimed, abandon_on_cancel=True, limiter=limiter)
+        return await to_thread.run_sync(claimed, abandon_on_cancel=True, limiter=limiter or _own_limiter())
     except BaseException:
         if not claim.acquire(blocking=False):
             if not ended.is_set():
                 stop()
-            await _outlast(ended)
+            await persist(ended.wait)
         raise
-
-
-def _waker(event: Event) -> Callable[[], None]:
-    """Return a function that sets the event from any thread.
-
-    It does not wait for the loop, as `anyio.from_thread` does: the loop may have gone.
-    """
-    token = current_token().native_token
-    # asyncio's event loop, or trio's token.
-    name = "call_soon_threadsafe" if hasattr(token, "call_soon_threadsafe") else "run_sync_soon"
-    soon: Callable[[Callable[[], object]], object] = getattr(token, name)
-
-    def wake() -> None:
-        with suppress(RuntimeError):  # the loop has gone, and the waiting with it
-            soon(event.set)
-
-    return wake
-
-
-async def _outlast(event: Event) -> None:
-    """Wait for an event whatever is thrown into the wait; raise the last of it afterwards."""
-    interruption: BaseException | None = None
-    with CancelScope(shield=True):  # keeps cancel scopes out, but not asyncio's own task.cancel()
-        while not event.is_set():
-            try:
-                await event.wait()
-            except BaseException as error:  # noqa: BLE001 - it is raised below
-                interruption = error
-    if interruption is not None:
-        raise interruption

@@ -18,8 +18,6 @@ class Trigger(enum.Enum):
     JOB_REGISTER = "job-register"
     JOB_CANCEL = "job-cancel"
     EXECUTION_UPDATE = "exec-update"
-    NODE_UPDATE = "node-update"
-    CAPACITY = "capacity"
     RECOVERY = "recovery"
 
 

@@ -182,8 +182,9 @@ class ComputeCore:
             self._refuse(execution_id, (evolve(refusal, node=self.info.name),))
         else:
             held.state = ExecutionState.BID_ACCEPTED
-            self._tell(BidResult(execution_id))
+            # Begun first: whoever hears of the acceptance finds the log of the execution.
             self._effects.append(StartExecution(self._task(held.offer), held.offer.spec))
+            self._tell(BidResult(execution_id))
 
     def _ended(self, ended: WorkloadEnded) -> None:
         held = self._held.get(ended.execution_id)

@@ -83,7 +83,7 @@ class StartExecution:
 
 @frozen
 class KillExecution:
-    """End whatever goes on for an execution; answered by a `WorkloadEnded` once it is dead.
+    """End whatever goes on for an execution: what was to answer that (a check, a run, publishing) answers once it is dead.
 
     Attributes:
         execution_id: The execution.

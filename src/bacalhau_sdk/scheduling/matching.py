@@ -1,4 +1,7 @@
-"""What a job asks of a node, and why a node does not do: one reason for every refusal."""
+"""What a job asks of a node, and why a node does not do: one reason for every refusal.
+
+A new reason needs its set of nodes in `node_index` too, which gives the same answers for many nodes at once.
+"""
 
 from __future__ import annotations
 

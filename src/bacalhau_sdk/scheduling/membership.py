@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.execution import Execution
-from ..model.node import NodeInfo
+from ..model.node import NodeInfo, Refusal
 from ..model.resources import Resources
 from .node_index import NodeEntry, NodeIndex
 
@@ -25,7 +25,7 @@ class Membership:
         if changed:
             for execution_id, resources in self._held.get(info.name, {}).items():
                 entry.account.adopt(execution_id, resources)
-        freed, entry.saturated = entry.saturated, False
+        freed, entry.saturated = entry.saturated is not None, None
         if changed or freed:
             self.nodes.refresh(entry)
         return changed or freed
@@ -45,15 +45,15 @@ class Membership:
         entry = self.nodes.get(execution.node)
         if entry is not None:
             entry.account.release(execution.id)
-            entry.saturated = False
+            entry.saturated = None
             self.nodes.refresh(entry)
         return True
 
-    def saturate(self, node: str) -> None:
-        """Note that a node has no room by its own account; nothing is offered until something of it changes."""
+    def saturate(self, node: str, refusal: Refusal) -> None:
+        """Note that a node takes nothing now, by its own word; nothing is offered until something of it changes."""
         entry = self.nodes.get(node)
         if entry is not None:
-            entry.saturated = True
+            entry.saturated = refusal
             self.nodes.refresh(entry)
 
     def held_by(self, node: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define
 
-from ..model.node import NodeInfo
+from ..model.node import NodeInfo, Refusal
 from ..model.platform import Platform, PlatformSupport
 from ..model.resources import Resources
 from ..model.selector import Operator, Requirement
@@ -39,14 +39,14 @@ class NodeEntry:
         account: What is reserved of it, as far as the orchestrator knows.
         slot: Its bit.
         last_seen: When it was last heard of, in seconds of the clock.
-        saturated: Whether it refused for want of room since it was last heard of: its own account is the truth.
+        saturated: Why it took nothing, by its own word, since it was last heard of: its view is the truth; None if it did.
     """
 
     info: NodeInfo
     account: CapacityAccount
     slot: int
     last_seen: float = 0.0
-    saturated: bool = False
+    saturated: Refusal | None = None
 
 
 class _Groups(Generic[K]):
@@ -202,7 +202,7 @@ class NodeIndex:
     def refresh(self, entry: NodeEntry) -> None:
         """Note what a node has free, after its account or its saturation changed."""
         self._free.put(entry.slot, _amounts(entry.account.free))
-        has_slot = entry.account.free_executions > 0 and not entry.saturated
+        has_slot = entry.account.free_executions > 0 and entry.saturated is None
         self._with_slot = _flip(self._with_slot, 1 << entry.slot, has_slot)
 
     def matching(self, demand: Demand) -> NodeSet:

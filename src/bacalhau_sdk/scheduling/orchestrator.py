@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ..errors import JobConflictError, JobNotFoundError
 from ..model.evaluation import Evaluation, Explanation, Trigger
-from ..model.execution import Execution, ExecutionState, Outcome
+from ..model.execution import Execution, ExecutionState, Failure, FailureKind, Outcome
 from ..model.job import JobSpec, JobState
 from ..model.message import (
     ORCHESTRATOR,
@@ -156,8 +156,9 @@ class OrchestratorCore:
                 if refusals:
                     state = ExecutionState.ASK_FOR_BID_REJECTED
                     self._put_execution(advance(execution, state, now, refusals=refusals), now)
-                    if not all(refusal.lasting for refusal in refusals):
-                        self._membership.saturate(envelope.sender)
+                    passing = next((refusal for refusal in refusals if not refusal.lasting), None)
+                    if passing is not None:
+                        self._membership.saturate(envelope.sender, passing)
                     self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
                 else:
                     self._advance(execution, ExecutionState.BID_ACCEPTED, None, now)
@@ -181,6 +182,11 @@ class OrchestratorCore:
         """Take over what a node reports of a live execution, unless it is an old story."""
         if not is_news(execution, state):
             return
+        if state is ExecutionState.COMPLETED and (outcome is None or outcome.location is None):
+            failure = Failure(
+                FailureKind.INFRASTRUCTURE, "node.no_results", "the node does not say where the results are"
+            )
+            state, outcome = ExecutionState.FAILED, Outcome(failure=failure)
         if state is ExecutionState.COMPLETED and execution.stop_requested:
             # It ended before the kill reached it; its results are not wanted and go.
             state, outcome = ExecutionState.CANCELLED, evolve(outcome or Outcome(), location=None)

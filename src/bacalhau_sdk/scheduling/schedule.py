@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from ..model.evaluation import Evaluation
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState
-from ..model.node import Check, Refusal
+from ..model.node import Refusal
 from ..model.record import JobRecord
 from .lifecycle import advance, end_job, move_job
 from .matching import Demand, lasting_refusal, room_refusal
@@ -190,14 +190,7 @@ def refusals_of(
         if refusal is None and answer is not None:
             refusal = next(refusal for refusal in answer.refusals if refusal.lasting)
         refusal = refusal or room_refusal(entry.info, entry.account, demand)
-        if refusal is None and entry.saturated:
-            refusal = Refusal(
-                entry.info.name,
-                Check.CAPACITY,
-                str(demand.resources),
-                "it said that it has no room",
-                lasting=False,
-            )
+        refusal = refusal or entry.saturated
         if refusal is not None:
             refusals.append(refusal)
     return tuple(refusals)

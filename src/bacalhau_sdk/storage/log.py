@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import anyio
-from anyio import to_thread
 from attrs import frozen
+
+from ..host.threads import run_blocking
 
 __all__ = ["LINE_MAX", "STREAM_CAP", "ExecutionLog", "LogFrame", "decode_frames"]
 
@@ -172,7 +173,7 @@ class ExecutionLog:
                 return
             count, data = len(self._pending), b"".join(self._pending)
             try:
-                await to_thread.run_sync(_write, self.path, self.size, data)
+                await run_blocking(_write, self.path, self.size, data)
                 self.size += len(data)
                 del self._pending[:count]
                 self._pending_size -= len(data)
@@ -201,9 +202,7 @@ class ExecutionLog:
         while True:
             changed = self._changed
             if offset < self.size:
-                chunk = await to_thread.run_sync(
-                    _read, self.path, offset, min(_READ_SIZE, self.size - offset)
-                )
+                chunk = await run_blocking(_read, self.path, offset, min(_READ_SIZE, self.size - offset))
                 offset += len(chunk)
                 yield chunk
             elif self._closed:

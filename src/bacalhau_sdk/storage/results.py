@@ -7,11 +7,10 @@ import os
 import stat
 from pathlib import Path
 
-from anyio import to_thread
-
 from ..abc.storage import Publisher
 from ..errors import OutputError, TransientError
 from ..host.folders import remove_folder, walk
+from ..host.threads import run_blocking
 from ..model.execution import Location
 
 __all__ = ["LocalPublisher", "check_outputs"]
@@ -33,11 +32,11 @@ class LocalPublisher(Publisher):
 
     async def _publish(self, directory: Path, name: str) -> Location:
         target = self._root / name
-        await to_thread.run_sync(_move, directory, target)
+        await run_blocking(_move, directory, target)
         return Location("path", str(target))
 
     async def _discard(self, location: Location) -> None:
-        await to_thread.run_sync(self._remove, location)
+        await run_blocking(self._remove, location)
 
     def _remove(self, location: Location) -> None:
         target = Path(location.path)
