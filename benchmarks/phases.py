@@ -39,7 +39,7 @@ def part_of(file: str) -> str:
 
 def main() -> None:
     profiler = cProfile.Profile()
-    profiler.runcall(anyio.run, ours_together)
+    profiler.runcall(lambda: anyio.run(ours_together))
     shares: defaultdict[str, float] = defaultdict(float)
     stats = pstats.Stats(profiler)
     for (file, _line, _name), (_calls, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]

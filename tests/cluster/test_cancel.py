@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 import bacalhau_sdk as bac
-from bacalhau_sdk.abc import Location, Source
-from bacalhau_sdk.model.execution import ExecutionState
+from bacalhau_sdk.abc import ExecutionState, Source
+from bacalhau_sdk.model.execution import Location
 from bacalhau_sdk.storage.local import LocalStorage
 from bacalhau_sdk.storage.results import LocalPublisher
 from tests.cluster.harness import Workload, cluster, spec, until_job

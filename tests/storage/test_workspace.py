@@ -515,3 +515,13 @@ def test_a_user_without_a_home_gets_a_warning_and_no_folder_named_tilde(
     assert "no home directory" in caplog.text
     assert not Path("~").exists()
     caplog.clear()
+
+
+def test_what_another_machine_has_locked_is_left_alone(state: Path, temporary: Path) -> None:
+    folder = temporary / f"bacalhau-{NONCE}"
+    make_tree(folder, {"f": b"1"})
+    state.mkdir()
+    (state / f"{NONCE}.lock").write_text(json.dumps({"folder": str(folder), "host": "elsewhere"}))
+    with opened(None, state):
+        assert (folder / "f").exists()
+    assert (state / f"{NONCE}.lock").exists()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from ..model.data import BytesSource, Input, PathSource, Source, UrlSource
-from ..model.execution import Location, RunResult, Task
-from ..model.job import DockerSpec, EngineSpec, FunctionSpec, WasmSpec
+from ..model.evaluation import Explanation
+from ..model.execution import Execution, ExecutionState, Failure, FailureKind, Outcome, RunResult, Task
+from ..model.job import DockerSpec, EngineSpec, FunctionSpec, JobType, WasmSpec
 from ..model.message import Envelope
 from ..model.network import NetworkType
-from ..model.node import Check, EngineInfo, Refusal
+from ..model.node import Check, EngineInfo, NodeInfo, NodeState, Refusal
 from ..model.platform import PlatformSupport
-from ..model.record import Batch, Snapshot
+from ..model.record import Batch, JobEvent, JobRecord, Snapshot
 from .clock import Clock
 from .executor import ByteSink, Executor, TaskIO
-from .storage import Publisher, Storage
+from .storage import Storage
 from .store import JobStore
 from .transport import Opener, Transport
 
@@ -26,16 +27,25 @@ __all__ = [
     "EngineInfo",
     "EngineSpec",
     "Envelope",
+    "Execution",
+    "ExecutionState",
     "Executor",
+    "Explanation",
+    "Failure",
+    "FailureKind",
     "FunctionSpec",
     "Input",
+    "JobEvent",
+    "JobRecord",
     "JobStore",
-    "Location",
+    "JobType",
     "NetworkType",
+    "NodeInfo",
+    "NodeState",
     "Opener",
+    "Outcome",
     "PathSource",
     "PlatformSupport",
-    "Publisher",
     "Refusal",
     "RunResult",
     "Snapshot",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from ..abc.storage import Publisher
@@ -46,6 +47,8 @@ class LocalPublisher(Publisher):
         if location.scheme != "path" or target.parent.resolve() != parent:
             raise TransientError(f"{location.path} is not a result of {self._root}")
         remove_folder(target)
+        with suppress(OSError):  # the job has other results
+            target.parent.rmdir()
 
 
 def check_outputs(folder: Path) -> None:

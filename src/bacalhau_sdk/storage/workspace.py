@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import re
 import sys
 import tempfile
@@ -134,7 +135,7 @@ def _make_lock(new: Path, owned: Path) -> IO[str]:
     try:
         if not _try_lock(lock):
             raise OSError(f"{new} cannot be locked")
-        json.dump({"folder": str(owned)}, lock)
+        json.dump({"folder": str(owned), "host": platform.node()}, lock)
         lock.flush()
         # Only a locked file ever has the name that others look for.
         new.rename(new.with_suffix(_LOCK_SUFFIX))
@@ -166,10 +167,16 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def _read_folder(lock: IO[str]) -> Path | None:
-    """Return the folder that a lock file names, or None if it is not one that a workspace has written."""
+    """Return the folder that a lock file names, or None if it is not one that a workspace of this machine has written.
+
+    Machines that share a home may not see each other's locks.
+    """
     try:
-        folder = Path(json.load(lock)["folder"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        content = json.load(lock)
+        folder = Path(content["folder"])
+        if content.get("host", platform.node()) != platform.node():
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return folder if folder.is_absolute() else None
 
