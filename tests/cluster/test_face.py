@@ -397,6 +397,21 @@ class TestRefusals:
         assert [problem.path for problem in caught.value.problems] == [
             "name", "executors[1]", "executors[2]", "labels.name", "labels.a b", "max_executions",
         ]  # fmt: skip
+        for make in (
+            lambda: bac.Node("a", 3),  # type: ignore[arg-type]
+            lambda: bac.Node("a", [], resources={"cpu": 1}),  # type: ignore[arg-type]
+            lambda: bac.Node("a", [], labels=[1]),  # type: ignore[arg-type]
+            lambda: bac.Node(None, []),  # type: ignore[arg-type]
+            lambda: bac.Cluster("abc"),  # type: ignore[arg-type]
+            lambda: bac.Cluster([Workload()]),  # type: ignore[list-item]
+            lambda: bac.Cluster([], store=3),  # type: ignore[arg-type]
+            lambda: bac.Cluster([], transport="x"),  # type: ignore[arg-type]
+            lambda: bac.Cluster([], data_dir=3),  # type: ignore[arg-type]
+            lambda: bac.FunctionExecutor([1]),  # type: ignore[arg-type]
+            lambda: bac.FunctionExecutor({3: 4}),  # type: ignore[dict-item]
+        ):
+            with pytest.raises(bac.errors.InvalidSpecError):
+                make()
         with pytest.raises(bac.errors.InvalidSpecError, match="earlier node"):
             bac.Cluster([bac.Node("a", []), bac.Node("a", [])])
         with pytest.raises(bac.errors.InvalidSpecError, match="taken"):

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import bacalhau_sdk as bac
-from bacalhau_sdk.abc import EngineInfo, Envelope, Executor, RunResult, Task, TaskIO
+from bacalhau_sdk.abc import EngineInfo, Envelope, Executor, Refusal, RunResult, Task, TaskIO
 from bacalhau_sdk.model.execution import ExecutionState
 from bacalhau_sdk.testing import SimulatedEngine
 from tests.cluster.harness import Workload, cluster, spec, until
@@ -96,6 +96,50 @@ class TestOpeningAndClosing:
         workload = Workload()
         with pytest.raises(bac.errors.InvalidSpecError, match="each node needs its own"):
             bac.Cluster([bac.Node("a", [workload]), bac.Node("b", [workload])])
+
+    @pytest.mark.parametrize("turns", range(30))
+    async def test_entering_can_be_cancelled_at_any_point(self, turns: int) -> None:
+        workload = Workload()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+
+                async def use() -> None:
+                    async with cluster(workload) as c:
+                        await c.run(spec("hold"))
+
+                tasks.start_soon(use)
+                for _ in range(turns):
+                    # A thread's turn is longer than the loop's: the steps of opening take some.
+                    await anyio.to_thread.run_sync(bool) if turns % 2 else await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        assert scope.cancelled_caught
+        assert not workload.alive
+
+    async def test_what_waits_in_the_queue_is_not_started_by_the_closing(self) -> None:
+        workload = Workload()
+        async with cluster(workload, max_executions=2) as c:
+            for _ in range(20):
+                await c.submit(spec("hold"))
+            await workload.running.wait()
+            job = (await c.jobs())[1]
+            await until(job, ExecutionState.RUNNING)
+        assert len(workload.started) == 2
+
+    async def test_two_clusters_cannot_share_a_transport_of_this_process(self) -> None:
+        transport = bac.MemoryTransport()
+        async with bac.Cluster([], transport=transport):
+            with pytest.raises(bac.errors.ClusterFailedError, match="receives already"):
+                async with bac.Cluster([bac.Node("other", [Workload()])], transport=transport) as second:
+                    await second.run(spec("ok"))
+
+    async def test_a_check_that_raises_is_a_reason(self) -> None:
+        class Broken(Workload):
+            async def _check(self, task: Task) -> Refusal | None:
+                raise ZeroDivisionError("oops")
+
+        async with cluster(Broken()) as c:
+            with pytest.raises(bac.NoMatchingNodeError, match="ZeroDivisionError: oops"):
+                await c.run(spec("ok"))
 
     async def test_no_job_is_taken_while_the_cluster_closes(self) -> None:
         workload, refused = Workload(), list[str]()

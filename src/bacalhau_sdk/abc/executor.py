@@ -116,6 +116,10 @@ class Executor(AsyncContextManagerMixin, ABC):
         """
         try:
             result = await self._run(task, io)
+            if not isinstance(result, RunResult) or not isinstance(result.exit_code, int):
+                raise ExecutionError(
+                    f"{type(self).__name__} returned {type(result).__name__}, not a RunResult with a number"
+                )
             if not -(2**31) <= result.exit_code < 2**32:
                 raise ExecutionError("the workload has no exit code that fits 32 bits")
             return result

@@ -33,7 +33,7 @@ from ..model.evaluation import Explanation
 from ..model.job import JobSpec
 from ..model.node import NodeState
 from ..model.paths import check_job_id
-from ..model.problems import Problems
+from ..model.problems import Problems, shown
 from ..model.record import JobEvent
 from ..scheduling.events import CancelJob, SubmitJob
 from ..scheduling.orchestrator import OrchestratorCore
@@ -86,8 +86,8 @@ class Cluster(AsyncContextManagerMixin):
         data_dir: str | PathLike | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._nodes = tuple(nodes) if nodes is not None else (_local_node(),)
-        _check_names(self._nodes)
+        given = (nodes, transport, store, data_dir, clock)
+        self._nodes = _checked(*given)
         self._transport = transport if transport is not None else MemoryTransport()
         self._clock = clock if clock is not None else SystemClock()
         self._store = store if store is not None else MemoryStore()
@@ -96,6 +96,7 @@ class Cluster(AsyncContextManagerMixin):
         self._orchestrator: Orchestrator | None = None
         self._compute: list[ComputeNode] = []
         self._block: anyio.CancelScope | None = None
+        self._starting: list[_Starting] = []
         self._failure: BaseException | None = None
         self._submitted: dict[str, JobSpec] = {}
         self._modules: WeakValueDictionary[bytes, BytesSource] = WeakValueDictionary()
@@ -221,6 +222,8 @@ class Cluster(AsyncContextManagerMixin):
             ClusterFailedError: The machinery has failed.
         """
         views = self._opened().views
+        if not isinstance(job_id, str):
+            raise JobNotFoundError(f"{shown(job_id)} is no id", hint="ids are texts")
         if job_id in views:
             return self._job(job_id)
         found = [known for known in views if known.startswith(job_id)]
@@ -243,6 +246,8 @@ class Cluster(AsyncContextManagerMixin):
 
     async def explain(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes, without running it.
+
+        What an engine itself says of the task (whether it has the function, or the image) shows only when its node bids.
 
         Raises:
             InvalidSpecError: It is no spec.
@@ -298,30 +303,37 @@ class Cluster(AsyncContextManagerMixin):
             self._compute.append(compute)
         self._orchestrator = Orchestrator(OrchestratorCore(), self._store, self._transport, self._clock)
         await self._orchestrator.load()
-        for part in (self._orchestrator, *self._compute):
-            await tasks.start(self._guard, part)
+        parts: tuple[Orchestrator | ComputeNode, ...] = (self._orchestrator, *self._compute)
+        for part in parts:
+            starting = _Starting()
+            self._starting.append(starting)
+            tasks.start_soon(self._guard, part, starting)
+            await starting.settled.wait()
+            if starting.error is not None:
+                raise starting.error
         await self._orchestrator.heard_of(len(self._nodes))
 
-    async def _guard(self, part: Orchestrator | ComputeNode, *, task_status: TaskStatus[None]) -> None:
+    async def _guard(self, part: Orchestrator | ComputeNode, starting: _Starting) -> None:
         """Run a part of the machinery; a fault of it ends the cluster.
 
-        A cancellation from outside reaches the block only: the machinery is still needed to cancel what the block has left.
+        Once it works, a cancellation from outside reaches the block only: the machinery is still needed to cancel what the block
+        has left.
         """
-        with anyio.CancelScope() as scope:
-            starting = _Starting(task_status, scope)
+        with starting.scope:
             try:
                 await part.run(task_status=starting)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault of the machinery
-                if not starting.done:
-                    first = _first(error)
-                    raise first from first.__cause__
-                self._fail(error)
             except anyio.get_cancelled_exc_class():
-                # Not by the shielded scope: a loop that ends cancels all of its tasks.
-                self._fail(ClusterClosedError("the tasks of the cluster were cancelled from outside"))
+                if starting.done:
+                    # Not by a scope: a loop that ends cancels all of its tasks.
+                    self._fail(ClusterClosedError("the tasks of the cluster were cancelled from outside"))
                 raise
-            except BaseException as error:  # noqa: BLE001 - an interrupt; raised when the cluster has closed
-                self._fail(error)
+            except BaseException as error:  # noqa: BLE001 - raised where the cluster is entered, or left
+                if starting.done:
+                    self._fail(error)
+                else:
+                    starting.error = _first(error)
+            finally:
+                starting.settled.set()
 
     def _fail(self, error: BaseException) -> None:
         cause = _first(error)
@@ -342,6 +354,9 @@ class Cluster(AsyncContextManagerMixin):
             orchestrator.close()
         for compute in self._compute:
             await compute.stop()
+        for starting in self._starting:
+            if not starting.done:
+                starting.scope.cancel()
 
     async def _cancel_unfinished(self, orchestrator: Orchestrator) -> None:
         """Cancel what has not ended, and say so once."""
@@ -389,17 +404,18 @@ class Cluster(AsyncContextManagerMixin):
 
 
 class _Starting(TaskStatus[None]):
-    """Passes on that a part has started; from then on no cancellation from outside reaches it."""
+    """How far a part of the machinery has come; once it works, no cancellation from outside reaches it."""
 
-    def __init__(self, status: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        self._status = status
-        self._scope = scope
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.settled = anyio.Event()
         self.done = False
+        self.error: BaseException | None = None
 
     def started(self, value: None = None) -> None:
         self.done = True
-        self._scope.shield = True
-        self._status.started()
+        self.scope.shield = True
+        self.settled.set()
 
 
 def _first(error: BaseException) -> BaseException:
@@ -416,16 +432,36 @@ def _local_node() -> Node:
     return Node("local", [WasmExecutor(isolation="thread")])
 
 
-def _check_names(nodes: tuple[Node, ...]) -> None:
+def _checked(
+    nodes: object, transport: object, store: object, data_dir: object, clock: object
+) -> tuple[Node, ...]:
+    """Return the nodes, once everything that a cluster is composed of is what it should be."""
     problems = Problems()
-    seen: set[str] = set()
-    for index, node in enumerate(nodes):
-        if node.name in seen:
-            problems.add(f"nodes[{index}].name", f"{node.name!r} is the name of an earlier node")
-        seen.add(node.name)
-        for executor in node.executors:
-            if any(executor is other for before in nodes[:index] for other in before.executors):
-                problems.add(
-                    f"nodes[{index}].executors", f"{executor!r} is an earlier node's: each node needs its own"
-                )
+    for name, value, kinds in (
+        ("transport", transport, Transport),
+        ("store", store, JobStore),
+        ("data_dir", data_dir, (str, PathLike)),
+        ("clock", clock, Clock),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            problems.add(name, f"{shown(value)} cannot be used as {name}")
+    if nodes is not None and (isinstance(nodes, str) or not isinstance(nodes, Iterable)):
+        problems.add("nodes", f"{shown(nodes)} is not a list of Node objects")
+        nodes = ()
+    composed = (_local_node(),) if nodes is None else tuple(cast("Iterable[Node]", nodes))
+    for index, node in enumerate(composed):
+        if not isinstance(node, Node):
+            problems.add(f"nodes[{index}]", f"{shown(node)} is not a Node")
     problems.check()
+    for index, node in enumerate(composed):
+        _check_against(composed[:index], node, f"nodes[{index}]", problems)
+    problems.check()
+    return composed
+
+
+def _check_against(earlier: tuple[Node, ...], node: Node, path: str, problems: Problems) -> None:
+    if any(node.name == other.name for other in earlier):
+        problems.add(f"{path}.name", f"{node.name!r} is the name of an earlier node")
+    for executor in node.executors:
+        if any(executor is known for other in earlier for known in other.executors):
+            problems.add(f"{path}.executors", f"{executor!r} is an earlier node's: each node needs its own")

@@ -124,8 +124,9 @@ class Job:
     def logs(self) -> AsyncIterator[LogEntry]:
         """Return the output of all executions: from the start, then live, until the job has ended.
 
-        Works before the job has started and after it has ended, for any number of readers at once. A slow reader never holds up
-        the job, and leaving the iteration leaves the job running.
+        Each stream keeps its order; the two pipes of a WASM guest are merged in the order in which they were read. Works before
+        the job has started and after it has ended, for any number of readers at once. A slow reader never holds up the job, and
+        leaving the iteration leaves the job running.
 
         Raises:
             ClusterClosedError: The cluster is not open; the logs went with it. Also while iterating.

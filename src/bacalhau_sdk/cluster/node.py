@@ -11,9 +11,9 @@ from ..abc.storage import Storage
 from ..model.frozenmap import FrozenMap
 from ..model.message import ORCHESTRATOR
 from ..model.node import EngineInfo, NodeInfo
-from ..model.paths import check_job_id
+from ..model.paths import check_node_name
 from ..model.platform import Platform
-from ..model.problems import Problems, invalid
+from ..model.problems import Problems, invalid, shown
 from ..model.resources import Resources
 from ..model.selector import check_label_key, check_label_value
 
@@ -48,6 +48,15 @@ class Node:
         max_executions: int = MAX_EXECUTIONS,
         storages: Iterable[Storage] = (),
     ) -> None:
+        problems = Problems()
+        for path, value in (("executors", executors), ("storages", storages)):
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                problems.add(path, f"{shown(value)} is not a list")
+        if labels is not None and not isinstance(labels, Mapping):
+            problems.add("labels", f"{shown(labels)} is not a mapping")
+        if resources is not None and not isinstance(resources, Resources):
+            problems.add("resources", f"{shown(resources)} is not a Resources")
+        problems.check()
         self.name = name
         self.storages: tuple[Storage, ...] = tuple(storages)
         self.executors: tuple[Executor, ...] = tuple(executors)
@@ -80,7 +89,7 @@ class Node:
     def _check(self, labels: Mapping[str, str]) -> None:
         problems = Problems()
         with problems.at("name"):
-            if check_job_id(self.name) == ORCHESTRATOR:
+            if check_node_name(self.name) == ORCHESTRATOR:
                 raise invalid(f"{ORCHESTRATOR!r} is taken")
         engines: set[str] = set()
         for index, executor in enumerate(self.executors):

@@ -22,7 +22,7 @@ from ..model.message import ORCHESTRATOR, Message
 from ..model.node import NodeState
 from ..model.record import Batch, JobEvent, JobRecord
 from ..scheduling.effects import Commit, Effect, Send
-from ..scheduling.events import CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
+from ..scheduling.events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
 from ..scheduling.orchestrator import OrchestratorCore
 
 __all__ = ["JobView", "Orchestrator"]
@@ -138,7 +138,7 @@ class Orchestrator:
             await request.done.wait()
         except BaseException:
             # A cancel stays in force, whatever becomes of who asked for it.
-            request.withdrawn = not request.begun and not isinstance(event, CancelJob)
+            request.withdrawn = not request.begun and not isinstance(event, CancelJob | CancelAll)
             raise
         finally:
             self._waiting.discard(request)
@@ -227,8 +227,8 @@ class Orchestrator:
             ClusterFailedError: The machinery failed meanwhile.
         """
         while live := list(self.live()):
-            for view in live:
-                await self.request(CancelJob(view.record.id, reason))
+            # All at once: what one of them frees must not go to the next.
+            await self.request(CancelAll(reason))
             for view in live:
                 while not view.record.state.terminal:
                     self.check_open()

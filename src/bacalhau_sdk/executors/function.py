@@ -18,7 +18,7 @@ from ..model.execution import RunResult, Task
 from ..model.job import FunctionSpec
 from ..model.network import NetworkType
 from ..model.node import Check, EngineInfo, Refusal
-from ..model.problems import invalid
+from ..model.problems import invalid, shown
 
 __all__ = ["FunctionExecutor", "FunctionTask", "TextSink"]
 
@@ -87,7 +87,11 @@ class FunctionExecutor(Executor):
     engine = "function"
 
     def __init__(self, functions: Mapping[str, Function], *, system_env: bool = True) -> None:
+        if not isinstance(functions, Mapping):
+            raise invalid(f"{shown(functions)} is not a mapping of names to functions", "functions")
         for name, function in functions.items():
+            if not isinstance(name, str):
+                raise invalid(f"{shown(name)} is not the name of a function", "functions")
             call = function if inspect.isroutine(function) else type(function).__call__
             if not inspect.iscoroutinefunction(inspect.unwrap(getattr(call, "func", call))):
                 raise invalid(

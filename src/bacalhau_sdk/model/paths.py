@@ -13,6 +13,7 @@ __all__ = [
     "RESERVED_RESULT_NAMES",
     "check_guest_path",
     "check_job_id",
+    "check_node_name",
     "check_output_name",
     "check_targets",
     "normalise_guest_path",
@@ -79,11 +80,24 @@ def check_job_id(job_id: object) -> str:
     Raises:
         InvalidSpecError: It is none, or the name of a device.
     """
-    if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id) or _DEVICES.fullmatch(job_id):
+    return _check_dns_label(job_id, "a job id")
+
+
+def check_node_name(name: object) -> str:
+    """Return the name of a node, by the rules of `check_job_id`: it names folders as well.
+
+    Raises:
+        InvalidSpecError: It is none, or the name of a device.
+    """
+    return _check_dns_label(name, "a node's name")
+
+
+def _check_dns_label(label: object, what: str) -> str:
+    if not isinstance(label, str) or not _JOB_ID.fullmatch(label) or _DEVICES.fullmatch(label):
         raise invalid(
-            f"{shown(job_id)} is not a job id: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends"
+            f"{shown(label)} is not {what}: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends"
         )
-    return job_id
+    return label
 
 
 def check_targets(inputs: Iterable[str], outputs: Iterable[tuple[str, str]], problems: Problems) -> None:

@@ -14,6 +14,7 @@ from ..model.record import Snapshot
 
 __all__ = [
     "BidChecked",
+    "CancelAll",
     "CancelJob",
     "ComputeEvent",
     "Deliver",
@@ -50,6 +51,17 @@ class CancelJob:
     """
 
     job_id: str
+    reason: str
+
+
+@frozen
+class CancelAll:
+    """The cluster closes: every job that has not ended is cancelled, before any of them is looked at again.
+
+    Attributes:
+        reason: For people.
+    """
+
     reason: str
 
 
@@ -134,5 +146,5 @@ class ResultsPublished:
     result: Location | Failure | None
 
 
-OrchestratorEvent: TypeAlias = SubmitJob | CancelJob | Deliver | Restore
+OrchestratorEvent: TypeAlias = SubmitJob | CancelJob | CancelAll | Deliver | Restore
 ComputeEvent: TypeAlias = Deliver | Tick | BidChecked | WorkloadStarted | WorkloadEnded | ResultsPublished

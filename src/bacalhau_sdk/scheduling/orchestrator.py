@@ -24,7 +24,7 @@ from ..model.message import (
 from ..model.record import Batch, JobEvent, JobRecord, Snapshot
 from .effects import Commit, Effect, Send
 from .evaluations import EvaluationQueue
-from .events import CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
+from .events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
 from .lifecycle import advance, is_news
 from .matching import Demand
 from .membership import Membership
@@ -96,6 +96,9 @@ class OrchestratorCore:
                 self._submit(event, now)
             case CancelJob():
                 self._cancel(event, now)
+            case CancelAll(reason):
+                for job_id in self._jobs:
+                    self._cancel(CancelJob(job_id, reason), now)
             case Deliver(envelope):
                 self._receive(envelope, now)
             case Restore(snapshot):

@@ -19,16 +19,21 @@ class MemoryTransport(Transport):
     def __init__(self) -> None:
         self._mail: dict[str, Channel[Envelope]] = {}
         self._openers: dict[str, Opener] = {}
+        self._receiving: set[str] = set()
 
     async def _send(self, envelope: Envelope) -> None:
         self._mailbox(envelope.recipient).put_nowait(envelope)
 
     async def _receive(self, party: str) -> AsyncGenerator[Envelope, None]:
+        if party in self._receiving:
+            raise TransportError(f"{party} receives already: a transport serves one cluster at a time")
+        self._receiving.add(party)
         mailbox = self._mailbox(party)
         try:
             while True:
                 yield await mailbox.get()
         finally:
+            self._receiving.discard(party)
             self._mail.pop(party, None)
             self._openers.pop(party, None)
 
