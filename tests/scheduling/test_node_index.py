@@ -240,23 +240,28 @@ def preferred(info: NodeInfo, demand: Demand) -> tuple[bool, int]:
 
 
 @given(
-    st.lists(nodes, min_size=1, max_size=30),
-    demands,
-    st.lists(st.sampled_from(["zone = a", "zone", "size > 7", "!size"]), max_size=3).map(", ".join),
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from(["", "zone", "zone size", "size"])), min_size=1, max_size=30
+    ),
+    st.none() | st.just(Platform("linux", "amd64")),
+    st.sampled_from(["", "zone", "zone, size", "zone, !size", "zone, size, name = n3"]),
     st.integers(1, 12),
     st.integers(0, 2**32),
 )
 def test_a_shortlist_has_the_best(
-    infos: list[NodeInfo], demand: Demand, prefer: str, length: int, start: int
+    kinds: list[tuple[bool, str]], platform: Platform | None, prefer: str, length: int, start: int
 ) -> None:
+    native_one, emulating = docker("linux/amd64"), docker(emulated=["linux/amd64"])
     known = NodeIndex()
-    for number, info in enumerate(infos):
-        known.put(evolve(info, name=f"n{number}"))
-    demand = evolve(demand, selector=Selector(demand.selector.requirements, prefer))
+    for number, (runs_natively, keys) in enumerate(kinds):
+        engine = native_one if runs_natively else emulating
+        known.put(node(f"n{number}", engine, labels=dict.fromkeys(keys.split(), "a")))
+    known.put(node("other", EngineInfo("wasm")))
+    demand = Demand("docker", platform, Selector("", prefer))
     matching = known.matching(demand)
     short = known.shortlist(demand, matching, length, start)
     assert short & ~matching == 0
-    assert short.bit_count() == min(length, matching.bit_count())
+    assert short.bit_count() == min(length, len(kinds))
     inside = [preferred(each.info, demand) for each in known.entries(short)]
     outside = [preferred(each.info, demand) for each in known.entries(matching & ~short)]
     assert not outside or min(inside) >= max(outside)
