@@ -144,11 +144,22 @@ async def test_the_log_of_a_failed_and_of_a_cancelled_job_is_kept() -> None:
 
 
 async def test_the_cluster_s_end_ends_every_reader() -> None:
-    writer = Writer()
-    async with anyio.create_task_group() as tasks, bac.Cluster([node(writer)]) as c:
-        job = await c.submit(bac.JobSpec.function("any"))
-        tasks.start_soon(read, job.logs())
-        await writer.started.wait()
+    writer, ended = Writer(), list[list[tuple[str, str]] | bac.BacalhauError]()
+
+    async def follow(entries: AsyncIterator[bac.LogEntry]) -> None:
+        # Which of the two comes first, the end of the log or that of the cluster, is nobody's promise; that it is told, is.
+        try:
+            ended.append(await read(entries))
+        except bac.errors.ClusterClosedError as error:
+            ended.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        async with bac.Cluster([node(writer)]) as c:
+            job = await c.submit(bac.JobSpec.function("any"))
+            tasks.start_soon(follow, job.logs())
+            await writer.started.wait()
+    (end,) = ended
+    assert isinstance(end, bac.errors.ClusterClosedError) or end == [*EXPECTED[:2], ("stdout", "two")]
     with pytest.raises(bac.errors.ClusterClosedError):
         job.logs()
 
