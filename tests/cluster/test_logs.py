@@ -153,11 +153,10 @@ async def test_the_cluster_s_end_ends_every_reader() -> None:
         except bac.errors.ClusterClosedError as error:
             ended.append(error)
 
-    async with anyio.create_task_group() as tasks:
-        async with bac.Cluster([node(writer)]) as c:
-            job = await c.submit(bac.JobSpec.function("any"))
-            tasks.start_soon(follow, job.logs())
-            await writer.started.wait()
+    async with anyio.create_task_group() as tasks, bac.Cluster([node(writer)]) as c:
+        job = await c.submit(bac.JobSpec.function("any"))
+        tasks.start_soon(follow, job.logs())
+        await writer.started.wait()
     (end,) = ended
     assert isinstance(end, bac.errors.ClusterClosedError) or end == [*EXPECTED[:2], ("stdout", "two")]
     with pytest.raises(bac.errors.ClusterClosedError):
