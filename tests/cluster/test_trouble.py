@@ -229,7 +229,9 @@ class TestOpeningAndClosing:
         # Trio's own code does not bear an interrupt everywhere; this is what it offers for that.
         options = {"restrict_keyboard_interrupt_to_checkpoints": True} if backend == "trio" else {}
         script.write_text(
-            "import anyio, sys\nimport bacalhau_sdk as bac\n"
+            "import anyio, signal, sys\nimport bacalhau_sdk as bac\n"
+            # A test run in the background of a shell ignores interrupts, and so would the script.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "async def hold(task):\n    print('ready', flush=True)\n    await anyio.sleep_forever()\n"
             "async def main():\n"
             "    node = bac.Node('only', [bac.FunctionExecutor({'hold': hold})])\n"
