@@ -8,6 +8,7 @@
     ├── JobConflictError                a job of that id exists with another spec
     ├── JobNotFoundError                no job has that id or prefix
     ├── AmbiguousJobIdError             several jobs share that prefix
+    ├── NodeNotFoundError               no node of the cluster has that name
     ├── JobError                        a job ended without the results that were asked for
     │   ├── JobFailedError
     │   │   └── NoMatchingNodeError     no known node could ever run it
@@ -64,6 +65,7 @@ __all__ = [
     "ModuleLinkError",
     "MultipleResultsError",
     "NoMatchingNodeError",
+    "NodeNotFoundError",
     "NonZeroExitError",
     "OutputError",
     "PartitionResult",
@@ -212,6 +214,12 @@ class JobNotFoundError(BacalhauError, LookupError):
     """No job of the cluster has the given id, or an id that starts with it."""
 
     code = "job.not_found"
+
+
+class NodeNotFoundError(BacalhauError, LookupError):
+    """No node of the cluster's own has the given name."""
+
+    code = "node.not_found"
 
 
 class AmbiguousJobIdError(BacalhauError, LookupError):

@@ -25,12 +25,13 @@ from ..errors import (
     JobConflictError,
     JobNotFoundError,
     MultipleResultsError,
+    NodeNotFoundError,
 )
 from ..host.cancellation import persist
 from ..host.threads import run_blocking, run_stoppable
 from ..model.data import BytesSource, PathLike
 from ..model.evaluation import Explanation
-from ..model.job import JobSpec
+from ..model.job import JobSpec, JobType
 from ..model.node import NodeState
 from ..model.paths import check_job_id
 from ..model.problems import Problems, shown
@@ -186,9 +187,9 @@ class Cluster(AsyncContextManagerMixin):
         """
         self._opened()
         refuse_unsupported(spec, self._engines)
-        if spec.count != 1:
+        if spec.count != 1 or spec.type is JobType.OPS:
             raise MultipleResultsError(
-                f"run() takes a job of one partition, this one has {spec.count}",
+                f"run() takes a batch job of one partition, this is {spec.type.value} with {spec.count}",
                 hint="submit() it, and take its results()",
             )
         job_id = self._new_id()
@@ -243,6 +244,35 @@ class Cluster(AsyncContextManagerMixin):
             ClusterFailedError: The machinery has failed.
         """
         return self._opened().nodes()
+
+    async def drain(self, node: str) -> None:
+        """Have a node of this cluster take nothing new, and wait until what it has is over; cancelling the wait leaves it so.
+
+        Jobs that only this node could run are queued until `resume`.
+
+        Args:
+            node: Its name.
+
+        Raises:
+            NodeNotFoundError: The cluster has no such node of its own.
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        await self._own_node(node).drain()
+
+    async def resume(self, node: str) -> None:
+        """Have a node that was drained take executions again.
+
+        Args:
+            node: Its name.
+
+        Raises:
+            NodeNotFoundError: The cluster has no such node of its own.
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        self._own_node(node).resume()
+        await lowlevel.checkpoint()
 
     async def explain(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes, without running it.
@@ -301,7 +331,8 @@ class Cluster(AsyncContextManagerMixin):
                 publisher=publisher,
             )
             self._compute.append(compute)
-        self._orchestrator = Orchestrator(OrchestratorCore(), self._store, self._transport, self._clock)
+        core = OrchestratorCore(incarnation=uuid.uuid4().hex[:6])
+        self._orchestrator = Orchestrator(core, self._store, self._transport, self._clock)
         await self._orchestrator.load()
         parts: tuple[Orchestrator | ComputeNode, ...] = (self._orchestrator, *self._compute)
         for part in parts:
@@ -386,6 +417,14 @@ class Cluster(AsyncContextManagerMixin):
         made_here = job_id.startswith("j-") and len(job_id) == len(self._new_id())
         known = self._orchestrator is not None and job_id in self._orchestrator.views
         return None if self._workspace.private or made_here or known else self._workspace.results / job_id
+
+    def _own_node(self, name: str) -> ComputeNode:
+        self._opened()
+        for compute in self._compute:
+            if compute.node.name == name:
+                return compute
+        known = ", ".join(compute.node.name for compute in self._compute)
+        raise NodeNotFoundError(f"the cluster has no node {shown(name)}", hint=f"it has {known or 'none'}")
 
     def _opened(self) -> Orchestrator:
         if self._orchestrator is None:

@@ -39,6 +39,7 @@ from ..scheduling.events import (
     BidChecked,
     ComputeEvent,
     Deliver,
+    Drain,
     ResultsPublished,
     Tick,
     WorkloadEnded,
@@ -96,6 +97,8 @@ class ComputeNode:
         self._alarm = Alarm(clock, lambda: self._inbox.put_nowait(Tick()))
         self._idle = Watch()
         self._tasks: TaskGroup | None = None
+        self._core: ComputeCore | None = None
+        self._draining = False
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Enter the executors, find out what they can do, and work until `stop`.
@@ -114,7 +117,8 @@ class ComputeNode:
                     self._tasks.start_soon(self._flush_logs)
                     task_status.started()
                     with suppress(ChannelClosedError):
-                        await self._work(ComputeCore(info))
+                        self._core = ComputeCore(info)
+                        await self._work(self._core)
                     self._tasks.cancel_scope.cancel()
             finally:
                 # Nothing runs any more, also what was cancelled before its first step.
@@ -131,6 +135,21 @@ class ComputeNode:
                 f"{executor!r} of node {self.node.name} could not be entered: {error}"
             ) from error
         return await executor.probe()
+
+    async def drain(self) -> None:
+        """Take nothing new, and wait until what the node has is over, or until it is resumed."""
+        self._inbox.put_nowait(Drain(draining=True))
+        self._draining = True
+        # The core has done the last step of an execution when it has given its capacity back.
+        while self._draining and (
+            self._core is None or not self._core.info.draining or len(self._core.account)
+        ):
+            await self._idle.changed()
+
+    def resume(self) -> None:
+        """Take executions again."""
+        self._draining = False
+        self._inbox.put_nowait(Drain(draining=False))
 
     async def stop(self) -> None:
         """Kill every execution, wait until all are dead, and let `run` come to its end."""
@@ -149,6 +168,7 @@ class ComputeNode:
             event = await self._inbox.get()
             for effect in core.handle(event, self._clock.now()):
                 await self._perform(effect)
+            self._idle.notify()
 
     async def _perform(self, effect: Effect) -> None:
         if _log.isEnabledFor(logging.DEBUG):

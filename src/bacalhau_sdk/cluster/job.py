@@ -28,7 +28,7 @@ from ..host.threads import run_blocking
 from ..model.data import LogEntry
 from ..model.evaluation import Explanation
 from ..model.execution import Execution, ExecutionState
-from ..model.job import JobSpec, JobState
+from ..model.job import JobSpec, JobState, JobType
 from ..model.record import JobEvent
 from ..scheduling.events import CancelJob
 from ..storage.log import decode_frames
@@ -101,9 +101,12 @@ class Job:
             ClusterFailedError: The machinery failed meanwhile.
             ResultsGoneError: The cluster has closed, and took them along.
         """
-        if self.spec.count != 1:
+        if self.spec.type is JobType.OPS:
+            await self.wait()  # how many partitions it has is known then
+        count = self._view.record.partition_count
+        if count != 1 and not (self.spec.type is JobType.OPS and count == 0):
             raise MultipleResultsError(
-                f"job {self.id} has {self.spec.count} partitions", hint="results() returns the results of all"
+                f"job {self.id} has {count} partitions", hint="results() returns the results of all"
             )
         return (await self.results())[0]
 
@@ -197,10 +200,9 @@ class Job:
             await persist(lambda: self.cancel("its owner was left"))
 
     async def _read_results(self) -> tuple[Result, ...]:
-        completed = sorted(
-            (e for e in self.executions if e.state is ExecutionState.COMPLETED),
-            key=lambda e: e.partition_index,
-        )
+        # By partition, the last one: an exit code may have been a reason to try again.
+        latest = {e.partition_index: e for e in self.executions if e.state is ExecutionState.COMPLETED}
+        completed = [latest[index] for index in sorted(latest)]
         return await run_blocking(self._read, completed) if completed else ()
 
     def _read(self, completed: list[Execution]) -> tuple[Result, ...]:

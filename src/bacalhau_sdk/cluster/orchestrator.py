@@ -21,9 +21,10 @@ from ..model.job import JobSpec
 from ..model.message import ORCHESTRATOR, Message
 from ..model.node import NodeState
 from ..model.record import Batch, JobEvent, JobRecord
-from ..scheduling.effects import Commit, Effect, Send
-from ..scheduling.events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
+from ..scheduling.effects import Commit, Effect, Send, WakeAt
+from ..scheduling.events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob, Tick
 from ..scheduling.orchestrator import OrchestratorCore
+from .alarm import Alarm
 
 __all__ = ["JobView", "Orchestrator"]
 
@@ -80,6 +81,8 @@ class Orchestrator:
         self._clock = clock
         self._handling = anyio.Lock(fast_acquire=True)
         self._requests: Channel[_Request] = Channel()
+        self._ticks: Channel[Tick] = Channel()
+        self._alarm = Alarm(clock, lambda: self._ticks.put_nowait(Tick()))
         self._waiting: set[_Request] = set()
         self._task_group: TaskGroup | None = None
         self._failure: BaseException | None = None
@@ -149,7 +152,7 @@ class Orchestrator:
 
     def explain(self, job_id: str) -> Explanation:
         """Say why a job is where it is."""
-        return self._core.explain(job_id)
+        return self._core.explain(job_id, self._clock.now())
 
     def explain_spec(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run."""
@@ -158,7 +161,7 @@ class Orchestrator:
     def nodes(self) -> tuple[NodeState, ...]:
         """Return the nodes that are known."""
         return tuple(
-            NodeState(entry.info, entry.account.free, len(entry.account), entry.last_seen)
+            NodeState(entry.info, entry.account.free, len(entry.account), entry.last_seen, entry.lost_at)
             for entry in self._core.membership.nodes
         )
 
@@ -183,6 +186,8 @@ class Orchestrator:
         async with anyio.create_task_group() as tasks:
             self._task_group = tasks
             tasks.start_soon(self._serve_requests)
+            tasks.start_soon(self._alarm.run)
+            tasks.start_soon(self._serve_ticks)
             task_status.started()
             async with aclosing(self.transport.receive(ORCHESTRATOR)) as envelopes:
                 async for envelope in envelopes:
@@ -254,6 +259,10 @@ class Orchestrator:
             request.handled = True
             request.done.set()
 
+    async def _serve_ticks(self) -> None:
+        while True:
+            await self._handle(await self._ticks.get())
+
     async def _handle(self, event: OrchestratorEvent, request: _Request | None = None) -> None:
         """Let the core decide, then perform what it wants; one event at a time."""
         async with self._handling:
@@ -284,6 +293,8 @@ class Orchestrator:
                 except TransportError as error:
                     # Every message can be derived again, so a lost one is only a delay.
                     _log.debug("not sent: %s", error)
+            case WakeAt(time):
+                self._alarm.set(time)
             case _:
                 raise AssertionError(f"an orchestrator has no use for {effect}")
 

@@ -14,7 +14,7 @@ from ..errors import InputError, InputNotFoundError, UnsafePathError, Unsupporte
 from ..host.threads import run_blocking
 from ..model.data import BytesSource, Input, PathSource, Source
 from ..model.frozenmap import FrozenMap
-from ..model.job import JobSpec, JobType, RetryPolicy, Timeouts, WasmSpec
+from ..model.job import JobSpec, JobType, WasmSpec
 from ..model.problems import invalid
 
 __all__ = ["prepare", "refuse_unsupported"]
@@ -38,12 +38,8 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
         raise invalid(
             f"{spec!r} is not a JobSpec: use JobSpec.wasm, JobSpec.function or JobSpec.docker", "spec"
         )
-    if spec.type is not JobType.BATCH:
-        _refuse("type", f"{spec.type.value} jobs", "use type='batch'")
-    if spec.retry != RetryPolicy():
-        _refuse("retry", "retries", "leave retry out")
-    if spec.timeouts != Timeouts():
-        _refuse("timeouts", "time-outs", "leave timeouts out, and wait for the result in anyio.fail_after")
+    if spec.type not in (JobType.BATCH, JobType.OPS):
+        _refuse("type", f"{spec.type.value} jobs", "use type='batch' or type='ops'")
     if spec.engine.engine == "docker" and "docker" not in engines:
         _refuse(
             "engine", "Docker jobs", "testing.SimulatedEngine('docker') stands in where placement is tested"

@@ -18,6 +18,8 @@ class Trigger(enum.Enum):
     JOB_REGISTER = "job-register"
     JOB_CANCEL = "job-cancel"
     EXECUTION_UPDATE = "exec-update"
+    DEADLINE = "deadline"
+    NODE_LEAVE = "node-leave"
     RECOVERY = "recovery"
 
 

@@ -131,6 +131,7 @@ class Task:
         job_id: The job that it belongs to.
         partition_index: Which partition, from 0.
         partition_count: How many partitions the job has.
+        attempt: Which try of the partition, from 1.
         engine: The program.
         env: The variables of the spec and those of the system.
         resources: What was reserved on the node.
@@ -147,6 +148,7 @@ class Task:
     resources: Resources
     network: Network
     outputs: FrozenMap[str, str] = field(factory=FrozenMap[str, str])
+    attempt: int = 1
 
 
 @frozen
@@ -157,15 +159,20 @@ class Execution:
         id: Unique in the cluster.
         job_id: The job that it belongs to.
         partition_index: Which partition, from 0.
-        attempt: Which try, from 1; an offer that a node refused uses none up.
+        attempt: Which try, from 1; an offer that no node accepted uses none up.
         node: The node that it was offered to.
         node_revision: Which broadcast of that node the offer rests on.
         state: Where it stands.
         created_at: When it was made, in seconds of the cluster's clock, like all times here.
         modified_at: When it last changed.
+        accepted_at: When its node was heard to have accepted it.
         started_at: When the workload began to run.
         ended_at: When it reached a terminal state.
-        stop_requested: Whether its node has been told to end it.
+        ending: The terminal state that it will take once its node says that nothing of it runs any more; None while it is wanted.
+        stop_requested_at: When its node was told to end it.
+        fenced: Whether it was ended without the word of its node, which could not be reached or did not manage to stop it: it may
+            still run there. It is killed when the node is back, and nothing that it reports is recorded.
+        sequence: Of the envelope that brought the last news of it; what the node sent before that tells nothing new.
         refusals: Why the node refused it.
         outcome: How it ended.
     """
@@ -179,8 +186,17 @@ class Execution:
     state: ExecutionState
     created_at: float
     modified_at: float
+    accepted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    stop_requested: bool = False
+    ending: ExecutionState | None = None
+    stop_requested_at: float | None = None
+    fenced: bool = False
+    sequence: int = 0
     refusals: tuple[Refusal, ...] = ()
     outcome: Outcome | None = None
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether its node has been told to end it."""
+        return self.ending is not None

@@ -236,8 +236,8 @@ class Timeouts:
     """How long a job may take, in seconds; None, or 0 as in the original, sets no limit.
 
     Attributes:
-        queue: From submit to the first accepted bid.
-        execution: From the moment an execution runs.
+        queue: From submit to the first accepted bid. A job that fits no known node waits for one as long, and not at all without.
+        execution: From the moment an execution runs to the end of its workload; publishing is not counted.
         total: From submit to the end; at least ``queue`` and ``execution`` together.
 
     Raises:
@@ -271,7 +271,8 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: Tries of a partition in all; 1, the default, means no retry.
-        backoff: Seconds before the second try; doubled before each further one.
+        backoff: Seconds before the second try; doubled before each further one, up to an hour. Up to a tenth is added, so that
+            what failed together does not come back together.
         retry_timeouts: Whether an execution that timed out is tried again as well.
         retry_nonzero_exit: Whether a non-zero exit code is tried again as well.
 
@@ -343,7 +344,8 @@ class JobSpec:
         retry: After faults of the infrastructure.
         selector: Which nodes; a text is parsed.
         count: How many partitions; None is 1 (0, meaning every matching node, for ``ops`` and ``daemon``).
-        type: ``batch`` runs every partition to its end, once.
+        type: ``batch`` runs every partition to its end, once; ``ops`` runs once on every node that matches when
+            it is first placed.
         priority: Higher goes first in the queue.
         labels: For the user; Kubernetes' rules for labels hold.
 

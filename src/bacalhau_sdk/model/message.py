@@ -35,14 +35,18 @@ class AskForBid:
         execution_id: The execution.
         job_id: Its job.
         partition_index: Which partition it is of.
+        partition_count: How many partitions the job has.
         attempt: Which try it is.
+        node_revision: The revision of the broadcast that the offer rests on; a node that has another one by now refuses.
         spec: The job's spec.
     """
 
     execution_id: str
     job_id: str
     partition_index: int
+    partition_count: int
     attempt: int
+    node_revision: int
     spec: JobSpec
 
 
@@ -124,8 +128,11 @@ class Envelope:
         sender: The party that sent it: a node's name, or the orchestrator's.
         recipient: The party that it is for.
         message: The message.
+        sequence: Grows from one envelope of a node to the next, and from one life of the node to the next, so that what was held
+            up on its way shows; 0 from the orchestrator, whose messages need no order.
     """
 
     sender: str
     recipient: str
     message: Message
+    sequence: int = 0

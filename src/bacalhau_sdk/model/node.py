@@ -44,6 +44,7 @@ class NodeInfo:
         sources: The schemes of inputs that the node can stage: ``path``, ``bytes``, ``https``, ...
         capacity: All that its jobs may use together.
         max_executions: How many executions it takes at once.
+        draining: Whether the node takes nothing new, and only brings to an end what it has.
         revision: Grows with every change of the above, and from one life of the node to the next.
     """
 
@@ -53,6 +54,7 @@ class NodeInfo:
     sources: tuple[str, ...] = ("bytes", "path")
     capacity: Resources = field(factory=Resources)
     max_executions: int = 32
+    draining: bool = False
     revision: int = 0
 
 
@@ -63,14 +65,16 @@ class NodeState:
     Attributes:
         info: Its last broadcast.
         free: What is not reserved of its capacity.
-        executions: How many live executions it holds.
+        executions: How many executions it holds.
         last_seen: When it was last heard of, in seconds of the cluster's clock.
+        lost_at: Since when it counts as lost, because it was not heard of for too long; None while it answers.
     """
 
     info: NodeInfo
     free: Resources
     executions: int
     last_seen: float
+    lost_at: float | None = None
 
     @property
     def name(self) -> str:
@@ -79,7 +83,11 @@ class NodeState:
 
 
 class Check(enum.Enum):
-    """What a node is held against, in this order; the engine's own check of the task comes last."""
+    """What a node is held against, in this order; the engine's own check of the task comes last.
+
+    The last three are about the node as it is now: whether it answers, whether it takes anything new, and whether it still is
+    what it was when the offer was made.
+    """
 
     ENGINE = "engine"
     PLATFORM = "platform"
@@ -88,6 +96,9 @@ class Check(enum.Enum):
     NETWORK = "network"
     TOTAL_CAPACITY = "total capacity"
     CAPACITY = "free capacity"
+    REACHABLE = "reachable"
+    DRAINING = "draining"
+    BROADCAST = "broadcast"
 
 
 @frozen

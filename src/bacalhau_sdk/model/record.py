@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from .execution import Execution, ExecutionState, Failure
-from .job import JobSpec, JobState
+from .job import JobSpec, JobState, JobType
 from .node import Refusal
 
 __all__ = ["Batch", "JobEvent", "JobRecord", "Snapshot"]
@@ -26,6 +26,7 @@ class JobRecord:
         reason: What the state, or the ending, comes from; for people.
         failure: The root failure of a job that fails.
         refusals: Why no known node could ever run it, node by node.
+        targets: The nodes of an ``ops`` job, one for each partition; found once, when the job is first placed.
     """
 
     id: str
@@ -38,6 +39,12 @@ class JobRecord:
     reason: str = ""
     failure: Failure | None = None
     refusals: tuple[Refusal, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    @property
+    def partition_count(self) -> int:
+        """How many partitions the job has; of an ``ops`` job, known once it has been placed."""
+        return len(self.targets) if self.spec.type is JobType.OPS else self.spec.count
 
 
 @frozen
@@ -52,6 +59,8 @@ class JobEvent:
         execution_id: The execution that it happened to, or None when it happened to the job.
         execution_state: The state of that execution afterwards.
         node: The node of that execution.
+        partition_index: Which partition that execution is of.
+        attempt: Which try of the partition it is.
     """
 
     job_id: str
@@ -61,6 +70,8 @@ class JobEvent:
     execution_id: str | None = None
     execution_state: ExecutionState | None = None
     node: str | None = None
+    partition_index: int | None = None
+    attempt: int | None = None
 
 
 @frozen

@@ -6,7 +6,7 @@ from ..model.execution import Task
 from ..model.frozenmap import FrozenMap
 from ..model.job import JobSpec
 from ..model.message import AskForBid
-from ..model.node import NodeInfo, Refusal
+from ..model.node import Check, NodeInfo, Refusal
 from .capacity import CapacityAccount
 from .matching import Demand, lasting_refusal, room_refusal
 
@@ -16,7 +16,9 @@ __all__ = ["bid", "task_of"]
 def bid(info: NodeInfo, account: CapacityAccount, offer: AskForBid) -> tuple[Refusal, ...]:
     """Say why a node refuses an offer; empty when it accepts, in which case the capacity has been reserved."""
     demand = Demand.of(offer.spec)
-    refusal = lasting_refusal(info, demand) or room_refusal(info, account, demand)
+    refusal = (
+        lasting_refusal(info, demand) or _standing_refusal(info, offer) or room_refusal(info, account, demand)
+    )
     if refusal is not None:
         return (refusal,)
     account.reserve(offer.execution_id, demand.resources)
@@ -34,13 +36,25 @@ def task_of(offer: AskForBid, *, system_env: bool = True) -> Task:
         execution_id=offer.execution_id,
         job_id=offer.job_id,
         partition_index=offer.partition_index,
-        partition_count=offer.spec.count,
+        partition_count=offer.partition_count,
         engine=offer.spec.engine,
         env=FrozenMap({**offer.spec.env, **(_system_env(offer, offer.spec) if system_env else {})}),
         resources=offer.spec.resources,
         network=offer.spec.network,
         outputs=offer.spec.outputs,
+        attempt=offer.attempt,
     )
+
+
+def _standing_refusal(info: NodeInfo, offer: AskForBid) -> Refusal | None:
+    """Refuse what the node as it is now was not asked for: an offer to its earlier life may be for what was killed since."""
+    if info.draining:
+        asked, offered = "a node that takes new executions", "it is being drained"
+        return Refusal(info.name, Check.DRAINING, asked, offered, lasting=False)
+    if offer.node_revision != info.revision:
+        asked, offered = f"its broadcast {offer.node_revision}", f"broadcast {info.revision}"
+        return Refusal(info.name, Check.BROADCAST, asked, offered, "it is asked again", lasting=False)
+    return None
 
 
 def _system_env(offer: AskForBid, spec: JobSpec) -> dict[str, str]:
@@ -49,5 +63,5 @@ def _system_env(offer: AskForBid, spec: JobSpec) -> dict[str, str]:
         "BACALHAU_EXECUTION_ID": offer.execution_id,
         "BACALHAU_JOB_TYPE": spec.type.value,
         "BACALHAU_PARTITION_INDEX": str(offer.partition_index),
-        "BACALHAU_PARTITION_COUNT": str(spec.count),
+        "BACALHAU_PARTITION_COUNT": str(offer.partition_count),
     }

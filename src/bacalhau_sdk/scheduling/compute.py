@@ -30,9 +30,11 @@ from .effects import (
     WakeAt,
 )
 from .events import (
+    Adopt,
     BidChecked,
     ComputeEvent,
     Deliver,
+    Drain,
     ResultsPublished,
     Tick,
     WorkloadEnded,
@@ -44,6 +46,8 @@ __all__ = ["HEARTBEAT_INTERVAL", "ComputeCore"]
 HEARTBEAT_INTERVAL = 5.0
 """Seconds between the heartbeats of a node."""
 _REMEMBERED = 10_000
+_ENVELOPES = 2**20
+"""More envelopes than a node sends before its revision, a time in milliseconds, has grown: so their sequence always grows."""
 
 
 @define(eq=False)
@@ -74,7 +78,17 @@ class ComputeCore:
         self._orchestrator = orchestrator
         self._held: dict[str, _Held] = {}
         self._closed: dict[str, tuple[Refusal, ...]] = {}
+        self._sequence = info.revision * _ENVELOPES
         self._effects: list[Effect] = []
+
+    def holds(self, execution_id: str) -> bool:
+        """Say whether the node has an execution, from the offer until its end is acknowledged."""
+        return execution_id in self._held
+
+    @property
+    def held(self) -> int:
+        """How many executions it has."""
+        return len(self._held)
 
     def handle(self, event: ComputeEvent, now: float) -> list[Effect]:
         """Take an event, and return what is to be done, in order.
@@ -88,6 +102,15 @@ class ComputeCore:
             case Deliver(envelope):
                 self._receive(envelope)
             case Tick():
+                self._beat(now)
+            case Adopt(running, completed):
+                for offer in running:
+                    self._adopt(offer)
+                for offer, outcome in completed:
+                    self._held[offer.execution_id] = _Held(offer, ExecutionState.COMPLETED, outcome=outcome)
+            case Drain(draining):
+                if draining is not self.info.draining:
+                    self.info = evolve(self.info, draining=draining, revision=self.info.revision + 1)
                 self._beat(now)
             case BidChecked(execution_id, refusal):
                 self._checked(execution_id, refusal)
@@ -123,13 +146,21 @@ class ComputeCore:
         if held is not None:
             self._tell(*self._standing(execution_id, held))
         elif execution_id in self._closed:
-            if refusals := self._closed[execution_id]:
-                self._tell(BidResult(execution_id, refusals))
+            refusals = self._closed[execution_id]
+            # Without a refusal it is over here: an orchestrator that offers it still must not wait for an answer.
+            over = ExecutionUpdate(execution_id, ExecutionState.CANCELLED)
+            self._tell(BidResult(execution_id, refusals) if refusals else over)
         elif refusals := bid(self.info, self.account, offer):
             self._refuse(execution_id, refusals)
         else:
             self._held[execution_id] = _Held(offer)
             self._effects.append(CheckBid(self._task(offer)))
+
+    def _adopt(self, offer: AskForBid) -> None:
+        """Go on with what an engine still has of an earlier life; room is not asked for, it is in use."""
+        self.account.adopt(offer.execution_id, offer.spec.resources)
+        self._held[offer.execution_id] = _Held(offer, ExecutionState.BID_ACCEPTED)
+        self._effects.append(StartExecution(self._task(offer), offer.spec))
 
     def _refuse(self, execution_id: str, refusals: tuple[Refusal, ...]) -> None:
         """Refuse for good: once that is recorded the partition is offered elsewhere, so a doubled offer must not be accepted."""
@@ -247,4 +278,6 @@ class ComputeCore:
             self._closed.pop(next(iter(self._closed)))
 
     def _tell(self, *messages: Message) -> None:
-        self._effects += (Send(Envelope(self.info.name, self._orchestrator, message)) for message in messages)
+        for message in messages:
+            self._sequence += 1
+            self._effects.append(Send(Envelope(self.info.name, self._orchestrator, message, self._sequence)))

@@ -72,6 +72,9 @@ class CheckBid:
 class StartExecution:
     """Stage the inputs and run; answered by `WorkloadStarted` and `WorkloadEnded`.
 
+    An engine that has a workload of that execution already, from an earlier life of the node, goes on with it: nothing is run
+    twice.
+
     Attributes:
         task: What the executor runs.
         spec: What is staged for it.

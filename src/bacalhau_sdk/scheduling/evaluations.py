@@ -26,6 +26,7 @@ class EvaluationQueue:
         self._blocked: dict[Want, list[tuple[_Key, str]]] = {}
         self._wants: dict[str, Want] = {}
         self._tried: dict[str, Want] = {}
+        self._in_order: list[tuple[_Key, str]] = []
         self._order: dict[str, int] = {}
         self._count = 0
 
@@ -60,6 +61,21 @@ class EvaluationQueue:
         self._waiting[job_id] = (key, evaluation)
         self._wants[job_id] = want
         heapq.heappush(self._blocked.setdefault(want, []), (key, job_id))
+        heapq.heappush(self._in_order, (key, job_id))
+
+    def first_blocked(self) -> Evaluation | None:
+        """Return the one of the blocked jobs that goes before all others, or None."""
+        while self._in_order:
+            key, job_id = self._in_order[0]
+            waiting = self._waiting.get(job_id)
+            if job_id in self._wants and waiting is not None and waiting[0] == key:
+                return waiting[1]
+            heapq.heappop(self._in_order)
+        return None
+
+    def precedes(self, one: Evaluation, other: Evaluation) -> bool:
+        """Say whether a job goes before another one, by priority, then by age."""
+        return self._key(one) < self._key(other)
 
     def unblock_all(self) -> None:
         """Make the first of the blocked jobs of every group ready: room may have appeared."""

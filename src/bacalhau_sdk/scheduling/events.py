@@ -6,18 +6,20 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from ..model.execution import Failure, Location, RunResult
+from ..model.execution import Failure, Location, Outcome, RunResult
 from ..model.job import JobSpec
-from ..model.message import Envelope
+from ..model.message import AskForBid, Envelope
 from ..model.node import Refusal
 from ..model.record import Snapshot
 
 __all__ = [
+    "Adopt",
     "BidChecked",
     "CancelAll",
     "CancelJob",
     "ComputeEvent",
     "Deliver",
+    "Drain",
     "OrchestratorEvent",
     "Restore",
     "ResultsPublished",
@@ -89,7 +91,31 @@ class Restore:
 
 @frozen
 class Tick:
-    """The time that a `WakeAt` asked for has come; the first event that a node gets."""
+    """The time that a `WakeAt` asked for has come; a node gets one at the start, too."""
+
+
+@frozen
+class Adopt:
+    """What a node's earlier life has left: the first event of its new one.
+
+    Attributes:
+        running: The offers of executions whose workload its engine still has, running or ended.
+        completed: Those of executions whose results are published, with their outcome, that were not acknowledged.
+    """
+
+    running: tuple[AskForBid, ...] = ()
+    completed: tuple[tuple[AskForBid, Outcome], ...] = ()
+
+
+@frozen
+class Drain:
+    """The operator wants a node to take nothing new, or to take executions again.
+
+    Attributes:
+        draining: Whether it is to take nothing new.
+    """
+
+    draining: bool
 
 
 @frozen
@@ -146,5 +172,7 @@ class ResultsPublished:
     result: Location | Failure | None
 
 
-OrchestratorEvent: TypeAlias = SubmitJob | CancelJob | CancelAll | Deliver | Restore
-ComputeEvent: TypeAlias = Deliver | Tick | BidChecked | WorkloadStarted | WorkloadEnded | ResultsPublished
+OrchestratorEvent: TypeAlias = SubmitJob | CancelJob | CancelAll | Deliver | Restore | Tick
+ComputeEvent: TypeAlias = (
+    Adopt | Deliver | Drain | Tick | BidChecked | WorkloadStarted | WorkloadEnded | ResultsPublished
+)

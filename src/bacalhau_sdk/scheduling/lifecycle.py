@@ -46,9 +46,16 @@ JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
+# A node that reports one of these has accepted the execution.
+_ACCEPTED = frozenset({_E.BID_ACCEPTED, _E.RUNNING, _E.PUBLISHING, _E.COMPLETED, _E.FAILED})
+_STARTED = frozenset({_E.RUNNING, _E.PUBLISHING, _E.COMPLETED})
+
+
 class _Details(TypedDict, total=False):
     refusals: tuple[Refusal, ...]
     outcome: Outcome | None
+    fenced: bool
+    sequence: int
 
 
 def advance(
@@ -63,16 +70,16 @@ def advance(
         raise IllegalTransitionError(
             f"execution {execution.id} cannot go from {execution.state.value} to {state.value}"
         )
-    started = execution.started_at
-    if (
-        state in (ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED)
-        and started is None
-    ):
+    accepted, started = execution.accepted_at, execution.started_at
+    if accepted is None and state in _ACCEPTED and not details.get("fenced"):
+        accepted = now
+    if started is None and state in _STARTED:
         started = now
     return evolve(
         execution,
         state=state,
         modified_at=now,
+        accepted_at=accepted,
         started_at=started,
         ended_at=now if state.terminal else None,
         **details,

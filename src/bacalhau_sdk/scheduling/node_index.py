@@ -39,6 +39,8 @@ class NodeEntry:
         account: What is reserved of it, as far as the orchestrator knows.
         slot: Its bit.
         last_seen: When it was last heard of, in seconds of the clock.
+        sequence: Of the last envelope that it sent, as far as they have arrived.
+        lost_at: Since when it counts as lost, because it was not heard of for too long; None while it answers.
         saturated: Why it took nothing, by its own word, since it was last heard of: its view is the truth; None if it did.
     """
 
@@ -46,6 +48,8 @@ class NodeEntry:
     account: CapacityAccount
     slot: int
     last_seen: float = 0.0
+    sequence: int = -1
+    lost_at: float | None = None
     saturated: Refusal | None = None
 
 
@@ -202,7 +206,8 @@ class NodeIndex:
     def refresh(self, entry: NodeEntry) -> None:
         """Note what a node has free, after its account or its saturation changed."""
         self._free.put(entry.slot, _amounts(entry.account.free))
-        has_slot = entry.account.free_executions > 0 and entry.saturated is None
+        takes_new = entry.lost_at is None and entry.saturated is None and not entry.info.draining
+        has_slot = takes_new and entry.account.free_executions > 0
         self._with_slot = _flip(self._with_slot, 1 << entry.slot, has_slot)
 
     def matching(self, demand: Demand) -> NodeSet:

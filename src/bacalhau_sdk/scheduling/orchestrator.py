@@ -21,25 +21,33 @@ from ..model.message import (
     Heartbeat,
     Message,
 )
+from ..model.node import Check
 from ..model.record import Batch, JobEvent, JobRecord, Snapshot
-from .effects import Commit, Effect, Send
+from .agenda import Agenda
+from .deadlines import NODE_LOST_AFTER
+from .effects import Commit, Effect, Send, WakeAt
 from .evaluations import EvaluationQueue
-from .events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob
+from .events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob, Tick
+from .explaining import execution_line, waiting_lines
 from .lifecycle import advance, is_news
 from .matching import Demand
 from .membership import Membership
 from .plan import Plan, events_between, job_events_between, messages_between
 from .ranking import Ranker, default_rank
-from .schedule import ClusterSnapshot, refusals_of, schedule
+from .schedule import ClusterSnapshot, Reservation, refusals_of, schedule
 
 __all__ = ["OrchestratorCore"]
 
 RESEND_AFTER = 5.0
-"""Seconds after which an execution that its node's heartbeat does not list is told to the node again."""
-LOST_AFTER = 15.0
-"""Seconds after which an accepted execution that its node's heartbeats do not list counts as gone, and in which nodes that are
-there must have been heard of after a restart.
+"""Seconds after which an offer that its node's heartbeat does not list is sent to the node again."""
+PULSE = 5.0
+"""Seconds after which an orchestrator that has nodes wakes in any case."""
+LATE_AFTER = 2.0
+"""Seconds by which a wake may be late. One that is later shows that the process, or its event loop, stood still: what was not
+heard meanwhile says nothing about the nodes.
 """
+STARVING_AFTER = 300.0
+"""Seconds after its submission from which on a job that goes before all others is not passed by them any more."""
 
 
 class OrchestratorCore:
@@ -51,19 +59,32 @@ class OrchestratorCore:
     Args:
         ranker: Ranks the nodes that match a job.
         name: The party that nodes send to.
+        incarnation: Differs from one life of the orchestrator to the next, and ends the ids of its executions: a store that was
+            put back to an earlier state must not make it give the same id twice.
     """
 
-    def __init__(self, *, ranker: Ranker = default_rank, name: str = ORCHESTRATOR) -> None:
+    def __init__(
+        self, *, ranker: Ranker = default_rank, name: str = ORCHESTRATOR, incarnation: str = ""
+    ) -> None:
         self.name = name
         self._jobs: dict[str, JobRecord] = {}
         self._executions: dict[str, dict[str, Execution]] = {}
         self._job_of: dict[str, str] = {}
         self._membership = Membership()
         self._evaluations = EvaluationQueue()
-        self._snapshot = ClusterSnapshot(self._jobs, self._executions, self._membership.nodes, ranker)
+        self._agenda = Agenda()
+        self._snapshot = ClusterSnapshot(
+            self._jobs,
+            self._executions,
+            self._membership.nodes,
+            ranker,
+            suffix=f"-{incarnation}" if incarnation else "",
+        )
         self._changes = _Changes()
-        self._restored_at = -math.inf
-        self._listed_at: dict[str, float] = {}
+        self._reserving: str | None = None
+        self._ahead = 0.0
+        self._wake_at = math.inf
+        self._pulse_at = math.inf
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
@@ -91,6 +112,11 @@ class OrchestratorCore:
             JobNotFoundError: No job has the id that is to be cancelled.
         """
         self._changes = _Changes()
+        if isinstance(event, Restore):
+            self._ahead = max(0.0, _latest(event.snapshot) - now)
+        now += self._ahead
+        if now > self._wake_at + LATE_AFTER:
+            self._settle(now)
         match event:
             case SubmitJob():
                 self._submit(event, now)
@@ -103,26 +129,28 @@ class OrchestratorCore:
                 self._receive(envelope, now)
             case Restore(snapshot):
                 self._restore(snapshot, now)
-        if not self._snapshot.complete and now >= self._restored_at + LOST_AFTER:
-            self._snapshot = evolve(self._snapshot, complete=True)
-            self._evaluations.unblock_all()
+            case Tick():
+                pass
+        self._look_at_what_is_due(now)
         self._evaluate(now)
-        return self._effects()
+        return self._effects(now)
 
-    def explain(self, job_id: str) -> Explanation:
+    def explain(self, job_id: str, now: float) -> Explanation:
         """Say why a job is where it is, why not elsewhere, or why not at all."""
         job, executions = self._jobs[job_id], self.executions(job_id)
+        may_hold = self._membership.may_hold
         placed = tuple(
-            f"partition {e.partition_index}, attempt {e.attempt}: {e.state.value} on node {e.node}"
-            + (" (told to stop)" if e.stop_requested and not e.state.terminal else "")
-            for e in executions
-            if e.state is not ExecutionState.ASK_FOR_BID_REJECTED
+            execution_line(execution, may_hold(execution))
+            for execution in executions
+            if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED
         )
         reason = job.reason.partition("\n")[0]
         if job.state.terminal:
             return Explanation(job_id, job.state, reason, placed, (), job.refusals)
+        now += self._ahead
+        waits = waiting_lines(job, executions, self._snapshot, now)
         held = self._explain_nodes(job.spec, executions)
-        return Explanation(job_id, job.state, reason, placed, held.candidates, held.refusals)
+        return Explanation(job_id, job.state, reason, placed + waits, held.candidates, held.refusals)
 
     def explain_spec(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes."""
@@ -151,36 +179,51 @@ class OrchestratorCore:
         self._look_at(event.job_id, Trigger.JOB_CANCEL)
 
     def _receive(self, envelope: Envelope, now: float) -> None:
+        heartbeat = isinstance(envelope.message, Heartbeat)
+        if not heartbeat and self._membership.sign_of_life(envelope.sender, envelope.sequence, now):
+            self._evaluations.unblock_all()
         match envelope.message:
-            case BidResult(execution_id, refusals):
-                execution = self._execution(execution_id, envelope.sender)
-                if execution is None or execution.state is not ExecutionState.ASK_FOR_BID:
-                    return
-                if refusals:
-                    state = ExecutionState.ASK_FOR_BID_REJECTED
-                    self._put_execution(advance(execution, state, now, refusals=refusals), now)
-                    passing = next((refusal for refusal in refusals if not refusal.lasting), None)
-                    if passing is not None:
-                        self._membership.saturate(envelope.sender, passing)
-                    self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
-                else:
-                    self._advance(execution, ExecutionState.BID_ACCEPTED, None, now)
+            case BidResult() as answer:
+                self._hear_bid(envelope, answer, now)
             case ExecutionUpdate() as update:
-                self._update(envelope.sender, update, now)
-            case Heartbeat() as heartbeat:
-                self._hear(envelope.sender, heartbeat, now)
+                execution = self._execution(update.execution_id, envelope.sender)
+                if execution is None or execution.state.terminal:
+                    self._answer_end(envelope.sender, update.execution_id, execution, update.state)
+                else:
+                    self._advance(execution, update.state, update.outcome, now, envelope.sequence)
+            case Heartbeat() as message:
+                self._hear(envelope, message, now)
             case _:
                 pass
 
-    def _update(self, sender: str, update: ExecutionUpdate, now: float) -> None:
-        execution = self._execution(update.execution_id, sender)
+    def _hear_bid(self, envelope: Envelope, answer: BidResult, now: float) -> None:
+        execution = self._execution(answer.execution_id, envelope.sender)
         if execution is None or execution.state.terminal:
-            self._answer_end(sender, update.execution_id, execution, update.state)
-        else:
-            self._advance(execution, update.state, update.outcome, now)
+            if not answer.refusals:
+                state = ExecutionState.BID_ACCEPTED
+                self._answer_end(envelope.sender, answer.execution_id, execution, state)
+            return
+        if execution.state is not ExecutionState.ASK_FOR_BID:
+            return
+        if not answer.refusals:
+            self._advance(execution, ExecutionState.BID_ACCEPTED, None, now, envelope.sequence)
+            return
+        state = ExecutionState.ASK_FOR_BID_REJECTED
+        refused = advance(execution, state, now, refusals=answer.refusals, sequence=envelope.sequence)
+        self._put_execution(refused, now)
+        for refusal in answer.refusals:
+            if not refusal.lasting and refusal.check is not Check.BROADCAST:
+                self._membership.saturate(envelope.sender, refusal)
+                break
+        self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
 
     def _advance(
-        self, execution: Execution, state: ExecutionState, outcome: Outcome | None, now: float
+        self,
+        execution: Execution,
+        state: ExecutionState,
+        outcome: Outcome | None,
+        now: float,
+        sequence: int,
     ) -> None:
         """Take over what a node reports of a live execution, unless it is an old story."""
         if not is_news(execution, state):
@@ -190,44 +233,59 @@ class OrchestratorCore:
                 FailureKind.INFRASTRUCTURE, "node.no_results", "the node does not say where the results are"
             )
             state, outcome = ExecutionState.FAILED, Outcome(failure=failure)
-        if state is ExecutionState.COMPLETED and execution.stop_requested:
-            # It ended before the kill reached it; its results are not wanted and go.
-            state, outcome = ExecutionState.CANCELLED, evolve(outcome or Outcome(), location=None)
-        self._put_execution(advance(execution, state, now, outcome=outcome), now)
-        if state.terminal or self._jobs[execution.job_id].state is not JobState.RUNNING:
+        if execution.ending is not None:
+            state, outcome = _as_told(execution.ending, state, outcome)
+        self._put_execution(advance(execution, state, now, outcome=outcome, sequence=sequence), now)
+        if (
+            state.terminal
+            or self._jobs[execution.job_id].state is not JobState.RUNNING
+            or _limited(self._jobs[execution.job_id])
+        ):
             self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
 
-    def _hear(self, sender: str, heartbeat: Heartbeat, now: float) -> None:
-        if heartbeat.info.name != sender:
+    def _hear(self, envelope: Envelope, heartbeat: Heartbeat, now: float) -> None:
+        node, sequence = envelope.sender, envelope.sequence
+        if heartbeat.info.name != node:
             return
-        if self._membership.heard_of(heartbeat.info, now):
+        roomier = self._membership.heard_of(heartbeat.info, sequence, now)
+        if roomier is None:
+            return
+        if roomier:
             self._evaluations.unblock_all()
         reported = dict(heartbeat.executions)
-        for execution_id in self._membership.held_by(sender):
-            execution = self._execution(execution_id, sender)
+        for execution_id in self._membership.held_by(node):
+            execution = self._execution(execution_id, node)
             if execution is not None and execution_id not in reported:
-                self._remind(execution, now)
+                self._miss(execution, sequence, now)
         for execution_id, state in reported.items():
-            execution = self._execution(execution_id, sender)
+            execution = self._execution(execution_id, node)
             if execution is None or execution.state.terminal:
-                self._answer_end(sender, execution_id, execution, state)
+                self._answer_end(node, execution_id, execution, state)
             elif not state.terminal:
-                self._listed_at[execution_id] = now
-                self._advance(execution, state, None, now)
+                self._advance(execution, state, None, now, sequence)
                 if execution.stop_requested:
-                    self._tell(sender, CancelExecution(execution_id))
+                    self._tell(node, CancelExecution(execution_id))
 
-    def _remind(self, execution: Execution, now: float) -> None:
-        """Deal with an execution that its node does not list: a message was lost, or the node has lost it."""
-        heard_at = self._listed_at.get(execution.id, self._restored_at)
-        silent = now - max(execution.modified_at, heard_at)
-        accepted = execution.state is not ExecutionState.ASK_FOR_BID
-        if accepted and not execution.stop_requested and silent >= LOST_AFTER:
-            # The heartbeat may be an old one that was held up. So the node is asked to end the execution, which has ended when
-            # the node has said so: nothing of it can run any more then.
-            self._put_execution(evolve(execution, stop_requested=True, modified_at=now), now)
-        elif silent >= RESEND_AFTER:
-            self._tell(execution.node, *messages_between(self._jobs[execution.job_id], None, execution))
+    def _miss(self, execution: Execution, sequence: int, now: float) -> None:
+        """Deal with an execution that its node does not list: a message was lost, or the node has nothing of it."""
+        if execution.state.terminal:
+            if self._membership.release(execution):
+                self._evaluations.unblock_all()
+        elif execution.state is ExecutionState.ASK_FOR_BID:
+            if now - execution.modified_at >= RESEND_AFTER:
+                self._tell(execution.node, *messages_between(self._jobs[execution.job_id], None, execution))
+        elif sequence > execution.sequence:
+            # It was accepted before the heartbeat was sent, and a node drops nothing that has not ended here: it was restarted.
+            failure = Failure(
+                FailureKind.INFRASTRUCTURE,
+                "node.lost_execution",
+                f"node {execution.node} no longer had the execution",
+                "a RetryPolicy with more attempts tries again",
+            )
+            state = execution.ending or ExecutionState.FAILED
+            outcome = Outcome(failure=failure if state is ExecutionState.FAILED else None)
+            self._put_execution(advance(execution, state, now, outcome=outcome, sequence=sequence), now)
+            self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
 
     def _answer_end(
         self, node: str, execution_id: str, execution: Execution | None, reported: ExecutionState
@@ -236,39 +294,76 @@ class OrchestratorCore:
         if reported.terminal:
             kept = execution is not None and execution.state is ExecutionState.COMPLETED
             self._tell(node, AcknowledgeExecution(execution_id, discard=not kept))
+            if execution is not None and self._membership.release(execution):
+                self._evaluations.unblock_all()
         else:
             self._tell(node, CancelExecution(execution_id))
 
     def _restore(self, snapshot: Snapshot, now: float) -> None:
         if snapshot.jobs:
             # The nodes of the earlier life are still to be heard of: that none is known does not say that there is none.
-            self._restored_at = now
-            self._snapshot = evolve(self._snapshot, complete=False)
+            self._settle(now)
         for job in snapshot.jobs:
             self._jobs[job.id] = job
         for execution in snapshot.executions:
             self._keep(execution)
-            if not execution.state.terminal:
+            if not execution.state.terminal or execution.fenced:
                 self._membership.hold(execution, self._jobs[execution.job_id].spec.resources)
         for job in snapshot.jobs:
             if not job.state.terminal:
                 self._look_at(job.id, Trigger.RECOVERY)
 
+    def _settle(self, now: float) -> None:
+        """Give the nodes time to be heard of before their silence, or any limit, counts."""
+        self._snapshot = evolve(self._snapshot, settled_at=now + NODE_LOST_AFTER)
+        for job in self._jobs.values():
+            if not job.state.terminal:
+                self._agenda.put_if_earlier(job.id, self._snapshot.settled_at)
+
     # What follows
+
+    def _look_at_what_is_due(self, now: float) -> None:
+        """Have those jobs looked at that time alone has changed something for."""
+        if now >= self._membership.check_at:
+            for node in self._membership.overdue(now, self._snapshot.settled_at):
+                for execution_id in self._membership.held_by(node):
+                    self._look_at(self._job_of[execution_id], Trigger.NODE_LEAVE)
+            self._evaluations.unblock_all()
+        for job_id in self._agenda.due(now):
+            self._look_at(job_id, Trigger.DEADLINE)
 
     def _evaluate(self, now: float) -> None:
         """Let the scheduler look at every job that is ready."""
         while (evaluation := self._evaluations.pop()) is not None:
-            self._apply(schedule(self._snapshot, evaluation, now), evaluation, now)
+            self._apply(self.look(evaluation, now), evaluation, now)
+
+    def look(self, evaluation: Evaluation, now: float) -> Plan:
+        """Return what the scheduler would make of a job now, without doing it."""
+        return schedule(self._snapshot, evaluation, now, self._reserved_before(evaluation, now))
+
+    def _reserved_before(self, evaluation: Evaluation, now: float) -> Reservation | None:
+        """Return the nodes that are kept for a job that goes before another one and has been passed for too long."""
+        first = self._evaluations.first_blocked()
+        if first is None or now < first.created_at + STARVING_AFTER:
+            return None
+        if self._evaluations.precedes(evaluation, first):
+            return None
+        self._reserving = first.job_id
+        nodes = self._membership.nodes.matching(Demand.of(self._jobs[first.job_id].spec))
+        return Reservation(first.job_id, nodes)
 
     def _apply(self, plan: Plan, evaluation: Evaluation, now: float) -> None:
         for execution in plan.executions:
             self._put_execution(execution, now)
         self._put_job(plan.job, now)
+        self._agenda.put(plan.job.id, plan.wake_at)
         if plan.blocked is not None:
             self._evaluations.block(evaluation, plan.blocked)
             return
         self._evaluations.unblock_after(plan.job.id)
+        if plan.job.id == self._reserving:
+            self._reserving = None
+            self._evaluations.unblock_all()
         if plan.job.state.terminal:
             self._evaluations.forget(plan.job.id)
 
@@ -279,7 +374,7 @@ class OrchestratorCore:
 
     def _put_job(self, job: JobRecord, now: float) -> None:
         before = self._jobs.get(job.id)
-        if before == job:
+        if before is job or before == job:
             return
         self._jobs[job.id] = job
         self._changes.jobs[job.id] = job
@@ -296,8 +391,8 @@ class OrchestratorCore:
             if before is None:
                 self._membership.hold(execution, job.spec.resources)
             return
-        self._listed_at.pop(execution.id, None)
-        if self._membership.release(execution):
+        # What is fenced may still run, and uses what it has: until its node says otherwise.
+        if not execution.fenced and self._membership.release(execution):
             self._evaluations.unblock_all()
 
     def _keep(self, execution: Execution) -> None:
@@ -307,11 +402,21 @@ class OrchestratorCore:
     def _tell(self, node: str, *messages: Message) -> None:
         self._changes.sends += (Send(Envelope(self.name, node, message)) for message in messages)
 
-    def _effects(self) -> list[Effect]:
+    def _effects(self, now: float) -> list[Effect]:
         changes = self._changes
         batch = Batch(tuple(changes.jobs.values()), tuple(changes.executions.values()), tuple(changes.events))
         commits: list[Effect] = [Commit(batch)] if batch else []
-        return [*commits, *changes.sends]
+        return [*commits, *changes.sends, *self._wakes(now)]
+
+    def _wakes(self, now: float) -> list[Effect]:
+        """Ask to be woken for what is due next, and often enough that a standstill shows; an early wake does no harm."""
+        if now >= self._pulse_at or self._pulse_at == math.inf:
+            self._pulse_at = now + PULSE if len(self._membership.nodes) else math.inf
+        wake_at = min(self._agenda.next(), self._membership.check_at, self._pulse_at)
+        if now < self._wake_at <= wake_at:
+            return []
+        self._wake_at = wake_at
+        return [WakeAt(wake_at - self._ahead)] if wake_at < math.inf else []
 
     def _execution(self, execution_id: str, node: str) -> Execution | None:
         """Return the execution, if the node is the one that has it: a node reports on its own only."""
@@ -325,6 +430,33 @@ class OrchestratorCore:
         names = tuple(e.info.name for e in self._membership.nodes if e.info.name not in refusing)
         reason = f"{len(names)} of {len(self._membership.nodes)} nodes could take it now"
         return Explanation("", None, reason, (), names, refusals)
+
+
+def _as_told(
+    ending: ExecutionState, state: ExecutionState, outcome: Outcome | None
+) -> tuple[ExecutionState, Outcome | None]:
+    """Return how an execution ends, or goes on, that was told to stop.
+
+    One that ran for too long and yet came to its end is kept: the work is done, and its job is still wanted.
+    """
+    if ending is ExecutionState.CANCELLED and state is ExecutionState.COMPLETED:
+        # It ended before the kill reached it; its results are not wanted and go.
+        return ExecutionState.CANCELLED, evolve(outcome or Outcome(), location=None)
+    if state is ExecutionState.CANCELLED:
+        return ending, outcome
+    return state, outcome
+
+
+def _limited(job: JobRecord) -> bool:
+    """Say whether a limit of a job may count from what its executions do."""
+    return job.spec.timeouts.execution is not None
+
+
+def _latest(snapshot: Snapshot) -> float:
+    """Return the latest time in the records: a clock that was put back since must not make them lie in the future."""
+    times = [job.modified_at for job in snapshot.jobs]
+    times += [execution.modified_at for execution in snapshot.executions]
+    return max(times, default=-math.inf)
 
 
 class _Changes:

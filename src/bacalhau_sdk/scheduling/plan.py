@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attrs import frozen
 
 from ..model.execution import Execution, ExecutionState
@@ -20,10 +22,12 @@ class Want:
     Attributes:
         demand: What the job asks of a node.
         without: The nodes that have refused it for good, each with the revision for which that holds.
+        only: The nodes of which one is needed; empty when any will do.
     """
 
     demand: Demand
     without: tuple[tuple[str, int], ...] = ()
+    only: tuple[str, ...] = ()
 
 
 @frozen
@@ -34,11 +38,13 @@ class Plan:
         job: The job as it is to be.
         executions: New and changed ones.
         blocked: What room is needed for, when partitions are left that fit a node but find none now; else None.
+        wake_at: When time alone will make another look necessary, in seconds of the clock; infinity if it will not.
     """
 
     job: JobRecord
     executions: tuple[Execution, ...] = ()
     blocked: Want | None = None
+    wake_at: float = math.inf
 
 
 def messages_between(job: JobRecord, before: Execution | None, after: Execution) -> tuple[Message, ...]:
@@ -51,13 +57,27 @@ def messages_between(job: JobRecord, before: Execution | None, after: Execution)
             return ()
         if after.state is ExecutionState.ASK_FOR_BID_REJECTED:
             return ()
+        if after.fenced:
+            return (CancelExecution(after.id),)
         return (AcknowledgeExecution(after.id, discard=after.state is not ExecutionState.COMPLETED),)
     if after.stop_requested:
         return () if before is not None and before.stop_requested else (CancelExecution(after.id),)
     offered = before is not None and before.state is not ExecutionState.NEW
     if after.state is ExecutionState.ASK_FOR_BID and not offered:
-        return (AskForBid(after.id, job.id, after.partition_index, after.attempt, job.spec),)
+        return (_offer(job, after),)
     return ()
+
+
+def _offer(job: JobRecord, execution: Execution) -> AskForBid:
+    return AskForBid(
+        execution_id=execution.id,
+        job_id=job.id,
+        partition_index=execution.partition_index,
+        partition_count=job.partition_count,
+        attempt=execution.attempt,
+        node_revision=execution.node_revision,
+        spec=job.spec,
+    )
 
 
 _EXECUTION_TEXTS = {
@@ -73,18 +93,37 @@ _EXECUTION_TEXTS = {
 }
 
 
+_ENDINGS = {
+    JobState.COMPLETED: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+    JobState.TIMED_OUT: "timed out",
+}
+
+
 def events_between(
     job: JobRecord, before: Execution | None, after: Execution, now: float
 ) -> tuple[JobEvent, ...]:
     """Return what a change of an execution adds to the history of its job."""
 
     def event(message: str) -> JobEvent:
-        return JobEvent(job.id, now, message, job.state, after.id, after.state, after.node)
+        return JobEvent(
+            job_id=job.id,
+            time=now,
+            message=message,
+            job_state=job.state,
+            execution_id=after.id,
+            execution_state=after.state,
+            node=after.node,
+            partition_index=after.partition_index,
+            attempt=after.attempt,
+        )
 
     which = f"partition {after.partition_index}, attempt {after.attempt}: "
     found: list[JobEvent] = []
     if after.stop_requested and not after.state.terminal and not (before and before.stop_requested):
-        found.append(event(f"{which}node {after.node} is told to stop it"))
+        late = " because it runs for too long" if after.ending is ExecutionState.TIMED_OUT else ""
+        found.append(event(f"{which}node {after.node} is told to stop it{late}"))
     if before is None or before.state is not after.state:
         outcome = after.outcome
         why = "; ".join(map(str, after.refusals)) or (
@@ -92,7 +131,8 @@ def events_between(
         )
         exit_code = outcome.exit_code if outcome else None
         text = _EXECUTION_TEXTS[after.state].format(node=after.node, why=why, exit_code=exit_code)
-        found.append(event(which + text))
+        fenced = " without the node's word: what it reports is not recorded any more" if after.fenced else ""
+        found.append(event(which + text + fenced))
     return tuple(found)
 
 
@@ -104,6 +144,6 @@ def job_events_between(before: JobRecord | None, after: JobRecord, now: float) -
     if before.state is not after.state:
         return (JobEvent(after.id, now, f"job is {after.state.value}{reason}", after.state),)
     if before.ending is not after.ending and after.ending is not None:
-        verb = {JobState.CANCELLED: "cancelled", JobState.FAILED: "failed"}.get(after.ending, "ended")
+        verb = _ENDINGS[after.ending]
         return (JobEvent(after.id, now, f"job is being {verb}{reason}", after.state),)
     return ()

@@ -98,6 +98,7 @@ class Choice:
         tried = Counter(e.node for e in executions if e.state in fruitless)
         shortlist = nodes.shortlist(demand, roomy, max(SHORTLIST, count), zlib.crc32(job_id.encode()))
         self._ranker = ranker
+        self._nodes, self._roomy, self._demand = nodes, roomy, demand
         self._accounts: dict[str, CapacityAccount] = {}
         self._heap: list[tuple[Rank, int, Candidate]] = []
         for entry in nodes.entries(shortlist):
@@ -106,8 +107,15 @@ class Choice:
             self._heap.append((ranker(candidate), entry.slot, candidate))
         heapq.heapify(self._heap)
 
-    def take(self, execution_id: str) -> NodeEntry | None:
-        """Return the best node for one more execution, or None when none has room for it."""
+    def take(self, execution_id: str, only: str | None = None) -> NodeEntry | None:
+        """Return the best node for one more execution, or None when none has room for it.
+
+        Args:
+            execution_id: The execution.
+            only: The one node that will do; None when any will.
+        """
+        if only is not None:
+            return self._take_on(only, execution_id)
         if not self._heap:
             return None
         _, slot, candidate = self._heap[0]
@@ -120,3 +128,10 @@ class Choice:
             again = evolve(candidate, here=candidate.here + 1)
             heapq.heapreplace(self._heap, (self._ranker(again), slot, again))
         return entry
+
+    def _take_on(self, name: str, execution_id: str) -> NodeEntry | None:
+        entry = self._nodes.get(name)
+        if entry is None or not self._roomy >> entry.slot & 1:
+            return None
+        account = self._accounts.setdefault(name, entry.account.copy())
+        return entry if account.reserve(execution_id, self._demand.resources) else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind
-from ..model.job import JobState
+from ..model.job import JobState, JobType
 from ..model.node import Refusal
 from ..model.record import JobRecord
+from .deadlines import Reach, has_further_try, queue_deadline, total_deadline
+from .retry import may_retry, retry_delay
 
-__all__ = ["Ending", "Needs", "reconcile"]
+__all__ = ["Ending", "Missing", "Needs", "after_failure", "reconcile"]
 
 
 @frozen
@@ -32,80 +35,148 @@ class Ending:
 
 
 @frozen
+class Missing:
+    """A partition that needs an execution.
+
+    Attributes:
+        partition_index: Which one.
+        attempt: The number of the try.
+        not_before: When it may have it, in seconds of the clock.
+        replaces: The execution on a lost node that is fenced once the new one is placed: until then it may still come back.
+        after: The execution that ended without success before, or None at the first try.
+    """
+
+    partition_index: int
+    attempt: int = 1
+    not_before: float = -math.inf
+    replaces: Execution | None = None
+    after: Execution | None = None
+
+
+@frozen
 class Needs:
     """What is missing between a job and its executions.
 
     Attributes:
         ending: How the job is to end, or None while it is wanted.
-        missing: The partitions that need an execution, each with the number of the attempt.
+        missing: The partitions that need an execution now.
+        later: Those that need one after their back-off.
         running: Whether an execution has been accepted by a node.
     """
 
     ending: Ending | None
-    missing: tuple[tuple[int, int], ...]
-    running: bool
+    missing: tuple[Missing, ...] = ()
+    later: tuple[Missing, ...] = ()
+    running: bool = False
 
 
-def reconcile(job: JobRecord, executions: Sequence[Execution]) -> Needs:
-    """Say what a batch job needs, from its records alone."""
-    live: dict[int, None] = {}
-    completed: dict[int, None] = {}
-    attempts: dict[int, int] = {}
-    ended: dict[ExecutionState, Execution] = {}  # the first execution that ended so, without results
-    accepted = False
-    for execution in executions:
-        index, state = execution.partition_index, execution.state
-        if state is ExecutionState.ASK_FOR_BID_REJECTED:
-            continue  # it has used up no attempt
-        attempts[index] = max(attempts.get(index, 0), execution.attempt)
-        if state is ExecutionState.COMPLETED:
-            completed[index] = None
-        elif state.terminal:
-            ended.setdefault(state, execution)
-        else:
-            live[index] = None
-            accepted = accepted or state not in (ExecutionState.NEW, ExecutionState.ASK_FOR_BID)
+def reconcile(job: JobRecord, executions: Sequence[Execution], reach: Reach, now: float) -> Needs:
+    """Say what a batch or ops job needs, from its records and the silence of its nodes."""
+    running = any(execution.accepted_at is not None for execution in executions)
     if job.ending is not None:
-        ending: Ending | None = Ending(job.ending, job.reason, job.failure, job.refusals)
-    else:
-        ending = _ending(job, ended, len(completed))
-    wanted = () if ending is not None else range(job.spec.count)
+        return Needs(Ending(job.ending, job.reason, job.failure, job.refusals), running=running)
+    late = _too_late(job, reach, now, accepted=running)
+    if late is not None:
+        return Needs(late, running=running)
+    latest, dropped = _latest(job, executions)
+    missing: list[Missing] = []
+    ended: list[Execution] = []  # without success, and without another try
+    live = 0
+    for index in range(job.partition_count):
+        execution = latest.get(index)
+        if index in dropped:
+            if execution is not None and execution.state is not ExecutionState.COMPLETED:
+                ended.append(execution)
+        elif execution is None:
+            missing.append(Missing(index))
+        elif not execution.state.terminal:
+            live += 1
+            if execution.node in reach.lost and not execution.stop_requested:
+                missing += _elsewhere(job, execution, reach)
+        elif may_retry(job.spec.retry, execution):
+            due = (execution.ended_at or now) + retry_delay(job.spec.retry, execution)
+            missing.append(Missing(index, execution.attempt + 1, due, after=execution))
+        elif execution.state is not ExecutionState.COMPLETED:
+            ended.append(execution)
+    everywhere = job.spec.type is JobType.OPS
+    ending = None
+    if ended and not (everywhere and (live or missing)):
+        ending = _failed(ended)
+    elif not ended and not live and not missing and (latest or not everywhere):
+        ending = Ending(JobState.COMPLETED)
     return Needs(
         ending=ending,
-        missing=tuple(
-            (index, attempts.get(index, 0) + 1)
-            for index in wanted
-            if index not in live and index not in completed
-        ),
-        running=accepted or bool(completed),
+        missing=() if ending else tuple(each for each in missing if each.not_before <= now),
+        later=() if ending else tuple(each for each in missing if each.not_before > now),
+        running=running,
     )
 
 
-def _ending(job: JobRecord, ended: Mapping[ExecutionState, Execution], completed: int) -> Ending | None:
-    if ExecutionState.FAILED in ended:
-        return _failed(ended[ExecutionState.FAILED])
-    if ExecutionState.CANCELLED in ended:
-        return _stopped(ended[ExecutionState.CANCELLED])
-    if ExecutionState.TIMED_OUT in ended:
-        late = ended[ExecutionState.TIMED_OUT]
-        reason = f"partition {late.partition_index} took too long on node {late.node}"
-        return Ending(JobState.TIMED_OUT, reason)
-    return Ending(JobState.COMPLETED) if completed >= job.spec.count else None
+def _latest(job: JobRecord, executions: Iterable[Execution]) -> tuple[dict[int, Execution], frozenset[int]]:
+    """Return the last execution of each partition that counts as a try, and the partitions that are settled by a refusal.
+
+    An offer that was refused, or that a lost node never answered, counts as no try. An ``ops`` job has nothing to do on a node
+    that refuses for good.
+    """
+    latest: dict[int, Execution] = {}
+    dropped: dict[int, None] = {}
+    for execution in executions:
+        index = execution.partition_index
+        if execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
+            if job.spec.type is JobType.OPS and any(refusal.lasting for refusal in execution.refusals):
+                dropped[index] = None
+        elif not (execution.fenced and execution.accepted_at is None):
+            latest[index] = execution
+    return latest, frozenset(dropped)
 
 
-def _failed(execution: Execution) -> Ending:
+def _elsewhere(job: JobRecord, execution: Execution, reach: Reach) -> list[Missing]:
+    """Return what a partition needs whose execution is on a lost node."""
+    index, retry = execution.partition_index, job.spec.retry
+    if not has_further_try(retry, execution):
+        return []
+    if execution.accepted_at is None:
+        return [Missing(index, execution.attempt, replaces=execution)]
+    due = reach.lost[execution.node] + retry_delay(retry, execution)
+    return [Missing(index, execution.attempt + 1, due, replaces=execution, after=execution)]
+
+
+def _too_late(job: JobRecord, reach: Reach, now: float, *, accepted: bool) -> Ending | None:
+    timeouts = job.spec.timeouts
+    if now >= total_deadline(job, reach):
+        return Ending(JobState.TIMED_OUT, f"it took longer than its total limit of {timeouts.total:g} s")
+    if not accepted and now >= queue_deadline(job, reach):
+        waited = f"no node accepted it within its queue limit of {timeouts.queue:g} s"
+        return Ending(JobState.TIMED_OUT, f"{waited}; {job.reason}" if job.reason else waited)
+    return None
+
+
+def _failed(ended: Sequence[Execution]) -> Ending:
+    """Return the end of a job of which partitions did not come to success: the worst of them is the reason."""
+    by_state = {execution.state: execution for execution in reversed(ended)}
+    execution = (
+        by_state.get(ExecutionState.FAILED)
+        or by_state.get(ExecutionState.CANCELLED)
+        or by_state[ExecutionState.TIMED_OUT]
+    )
+    where = f"partition {execution.partition_index}"
+    tried = f", attempt {execution.attempt}" if execution.attempt > 1 else ""
+    if execution.state is ExecutionState.TIMED_OUT:
+        return Ending(JobState.TIMED_OUT, f"{where}{tried} ran for too long on node {execution.node}")
     failure = execution.outcome.failure if execution.outcome else None
     if failure is None:
-        failure = Failure(FailureKind.INFRASTRUCTURE, "execution.failed", "the node gave no reason")
-    where = f"partition {execution.partition_index} failed on node {execution.node}"
-    return Ending(JobState.FAILED, f"{failure.message} ({where})", failure)
+        code, what = "execution.failed", "the node gave no reason"
+        if execution.state is ExecutionState.CANCELLED:
+            code, what = "node.stopped", f"node {execution.node} ended the execution without being asked"
+        failure = Failure(FailureKind.INFRASTRUCTURE, code, what)
+    reason = f"{failure.message} ({where}{tried} on node {execution.node})"
+    return Ending(JobState.FAILED, reason, failure)
 
 
-def _stopped(execution: Execution) -> Ending:
-    """Return the end of a job of which an execution was stopped although the job was wanted."""
-    if execution.stop_requested:
-        code, what = "node.lost_execution", "no longer had the execution"
-    else:
-        code, what = "node.stopped", "ended the execution without being asked"
-    failure = Failure(FailureKind.INFRASTRUCTURE, code, f"node {execution.node} {what}")
-    return Ending(JobState.FAILED, failure.message, failure)
+def after_failure(missing: Missing, ending: Ending) -> Ending:
+    """Return how a job ends whose partition failed before and now fits nowhere: what failed first is the root of it."""
+    before = missing.after
+    failure = before.outcome.failure if before is not None and before.outcome is not None else None
+    if failure is None:
+        return ending
+    return evolve(ending, reason=f"{failure.message}; then {ending.reason}", failure=failure)

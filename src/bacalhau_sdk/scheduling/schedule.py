@@ -1,5 +1,6 @@
 """The conductor: what should become of one job now. Read this first.
 
+overtaken   which limits have passed, which nodes are lost?
 reconcile   what does the job still need?
 match       which nodes could run it, and which have room now?
 rank        which of them first?
@@ -8,42 +9,41 @@ place       one execution for each partition that needs one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
 from ..model.evaluation import Evaluation
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind
-from ..model.job import JobState
+from ..model.job import JobState, JobType
 from ..model.node import Refusal
 from ..model.record import JobRecord
+from .deadlines import Reach, fence, next_deadline, overtaken, stop
 from .lifecycle import advance, end_job, move_job
 from .matching import Demand, lasting_refusal, room_refusal
-from .node_index import NodeEntry, NodeIndex
+from .membership import standing_refusal
+from .node_index import NodeEntry, NodeIndex, NodeSet
 from .plan import Plan, Want
 from .ranking import Choice, Ranker, default_rank
-from .reconcile import Ending, Needs, reconcile
+from .reconcile import Ending, Missing, Needs, after_failure, reconcile
 
-__all__ = ["ClusterSnapshot", "JobSnapshot", "refusals_of", "schedule"]
+__all__ = ["ClusterSnapshot", "Reservation", "reach_of", "refusals_of", "schedule"]
+
+_REFUSALS_TOLD = 100
 
 
 @frozen
-class JobSnapshot:
-    """What of the world concerns one job.
+class Reservation:
+    """Nodes that are kept for a job that was passed by others for too long.
 
     Attributes:
-        job: The job.
-        executions: All of its executions, in the order in which they were made.
-        nodes: The nodes that are known.
-        ranker: Ranks the nodes that match.
-        complete: Whether every node that there is has had the time to make itself known.
+        job_id: The job.
+        nodes: Those that match it.
     """
 
-    job: JobRecord
-    executions: tuple[Execution, ...]
-    nodes: NodeIndex
-    ranker: Ranker
-    complete: bool
+    job_id: str
+    nodes: NodeSet
 
 
 @frozen
@@ -55,44 +55,92 @@ class ClusterSnapshot:
         executions: The executions of each job, by their ids, in the order in which they were made.
         nodes: The nodes that are known.
         ranker: Ranks the nodes that match.
-        complete: Whether every node that there is has had the time to make itself known.
+        settled_at: From when on every node that there is has had the time to make itself known, so that limits and silence count.
+        suffix: Ends the ids of new executions: no other life of the orchestrator has given the same.
     """
 
     jobs: Mapping[str, JobRecord]
     executions: Mapping[str, Mapping[str, Execution]]
     nodes: NodeIndex
     ranker: Ranker = default_rank
-    complete: bool = True
-
-    def of(self, job_id: str) -> JobSnapshot:
-        """Return what of it concerns one job."""
-        executions = tuple(self.executions.get(job_id, {}).values())
-        return JobSnapshot(self.jobs[job_id], executions, self.nodes, self.ranker, self.complete)
+    settled_at: float = -math.inf
+    suffix: str = ""
 
 
-def schedule(cluster: ClusterSnapshot, evaluation: Evaluation, now: float) -> Plan:
+@frozen
+class _View:
+    """What of the world concerns one job, at one time."""
+
+    job: JobRecord
+    executions: tuple[Execution, ...]
+    cluster: ClusterSnapshot
+    reach: Reach
+    withheld: Reservation | None
+    now: float
+
+    @property
+    def settled(self) -> bool:
+        return self.now >= self.reach.settled_at
+
+
+def schedule(
+    cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withheld: Reservation | None = None
+) -> Plan:
     """Decide what should become of a job now; equal arguments give equal plans.
 
     Args:
         cluster: The jobs and the nodes.
         evaluation: Which job is looked at, and why.
         now: Seconds of the cluster's clock.
+        withheld: The nodes that the job may not have, because they are kept for one that goes before it.
     """
-    snapshot = cluster.of(evaluation.job_id)
-    job = snapshot.job
-    needs = reconcile(job, snapshot.executions)
+    job = cluster.jobs[evaluation.job_id]
+    executions = tuple(cluster.executions.get(job.id, {}).values())
+    reach = reach_of(cluster, executions, now)
+    changed = overtaken(job, executions, reach, now)
+    executions = _with(executions, changed)
+    view = _View(job, executions, cluster, reach, withheld, now)
+    needs = reconcile(job, executions, reach, now)
     if needs.ending is not None:
-        return _end(snapshot, needs.ending, now)
-    if needs.running and job.state is not JobState.RUNNING:
-        job = move_job(job, JobState.RUNNING, now)
-    if not needs.missing:
-        return Plan(job)
-    return _place(evolve(snapshot, job=job), needs, Demand.of(job.spec), now)
+        plan = _end(view, needs.ending)
+    else:
+        if needs.running and job.state is not JobState.RUNNING:
+            view = evolve(view, job=move_job(job, JobState.RUNNING, now))
+        plan = _place(view, needs)
+    made = _with(changed, plan.executions)
+    later = (missing.not_before for missing in needs.later)
+    wake_at = next_deadline(plan.job, _with(executions, plan.executions), later, reach, now)
+    return evolve(plan, executions=made, wake_at=wake_at)
 
 
-def _end(snapshot: JobSnapshot, ending: Ending, now: float) -> Plan:
-    """Stop what is live; the job takes its terminal state when nothing is."""
-    job = snapshot.job
+def reach_of(cluster: ClusterSnapshot, executions: Iterable[Execution], now: float) -> Reach:
+    """Find out which nodes of a job's live executions cannot be reached."""
+    if now < cluster.settled_at:
+        return Reach({}, cluster.settled_at)
+    lost: dict[str, float] = {}
+    for execution in executions:
+        if not execution.state.terminal:
+            entry = cluster.nodes.get(execution.node)
+            if entry is None:
+                # Of an earlier life of the orchestrator, and not heard of in this one.
+                lost[execution.node] = max(cluster.settled_at, execution.created_at)
+            elif entry.lost_at is not None:
+                lost[execution.node] = entry.lost_at
+    return Reach(lost, cluster.settled_at)
+
+
+def _with(executions: Sequence[Execution], changed: Sequence[Execution]) -> tuple[Execution, ...]:
+    """Return the executions with the changed ones in their places, and new ones at the end."""
+    if not changed:
+        return tuple(executions)
+    by_id = {execution.id: execution for execution in executions}
+    by_id.update((execution.id, execution) for execution in changed)
+    return tuple(by_id.values())
+
+
+def _end(view: _View, ending: Ending) -> Plan:
+    """Stop what is live; the job takes its terminal state when nothing is, or when what is left cannot be reached."""
+    job, now = view.job, view.now
     if job.ending is None:
         job = evolve(
             job,
@@ -102,37 +150,107 @@ def _end(snapshot: JobSnapshot, ending: Ending, now: float) -> Plan:
             refusals=ending.refusals,
             modified_at=now,
         )
-    live = [execution for execution in snapshot.executions if not execution.state.terminal]
-    if not live:
-        return Plan(end_job(job, now))
-    stop = (execution for execution in live if not execution.stop_requested)
-    return Plan(job, tuple(evolve(execution, stop_requested=True, modified_at=now) for execution in stop))
+    changed: list[Execution] = []
+    dying = False
+    for execution in view.executions:
+        if execution.state.terminal:
+            continue
+        if execution.node in view.reach.lost:
+            changed.append(fence(execution, execution.ending or ExecutionState.CANCELLED, now))
+            continue
+        dying = True
+        if not execution.stop_requested:
+            changed.append(stop(execution, ExecutionState.CANCELLED, now))
+    return Plan(job if dying else end_job(job, now), tuple(changed))
 
 
-def _place(snapshot: JobSnapshot, needs: Needs, demand: Demand, now: float) -> Plan:
+def _place(view: _View, needs: Needs) -> Plan:
     """Make an execution for each partition that needs one, as far as there is room."""
-    job, nodes = snapshot.job, snapshot.nodes
-    refused = _refused_for_good(nodes, snapshot.executions)
+    job, nodes, now = view.job, view.cluster.nodes, view.now
+    everywhere = job.spec.type is JobType.OPS
+    if not needs.missing and (job.targets or not everywhere):
+        everyone_refused = everywhere and not needs.later and not _any_live(view.executions)
+        return _end(view, _nowhere(view)) if everyone_refused else Plan(job)
+    demand = Demand.of(job.spec)
+    refused = _refused_for_good(nodes, view.executions)
     able = nodes.matching(demand)
     for name in refused:
         able = nodes.without(able, name)
-    if not able and snapshot.complete:
-        return _end(snapshot, _nowhere(snapshot, demand), now)
+    if not able:
+        return _without_match(view, needs, Want(demand, _revisions(refused)))
+    if everywhere and not job.targets:
+        if not view.settled:
+            return _queued(view, Want(demand), "waiting for all nodes to make themselves known")
+        job = evolve(job, targets=tuple(entry.info.name for entry in nodes.entries(able)), modified_at=now)
+        view = evolve(view, job=job)
+        needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
+    gone = _gone(view, needs, able) if everywhere else None
+    if gone is not None:
+        return _end(view, gone)
     roomy = nodes.with_room(demand, able)
-    choice = Choice(nodes, roomy, demand, job.id, snapshot.executions, snapshot.ranker, len(needs.missing))
+    if view.withheld is not None:
+        roomy &= ~view.withheld.nodes
+    choice = Choice(nodes, roomy, demand, job.id, view.executions, view.cluster.ranker, len(needs.missing))
     made: list[Execution] = []
-    for serial, (partition_index, attempt) in enumerate(needs.missing, len(snapshot.executions)):
-        entry = choice.take(f"{job.id}-{serial}")
+    left: list[Missing] = []
+    serial = len(view.executions)
+    for missing in needs.missing:
+        only = job.targets[missing.partition_index] if everywhere else None
+        entry = choice.take(f"{job.id}-{serial}", only)
         if entry is None:
-            break
-        made.append(_offer(job, entry, serial, partition_index, attempt, now))
-    if len(made) == len(needs.missing):
+            left.append(missing)
+            continue
+        if missing.replaces is not None:
+            state = ExecutionState.FAILED if missing.after is not None else ExecutionState.CANCELLED
+            made.append(fence(missing.replaces, state, now))
+        made.append(_offer(view, entry, serial, missing))
+        serial += 1
+    if not left:
         return Plan(job, tuple(made))
+    only_on = tuple(job.targets[missing.partition_index] for missing in left) if everywhere else ()
+    want = Want(demand, _revisions(refused), only_on)
+    reason = f"{able.bit_count()} of {len(nodes)} nodes match, none has room now"
+    return evolve(_queued(view, want, reason), executions=tuple(made))
+
+
+def _gone(view: _View, needs: Needs, able: NodeSet) -> Ending | None:
+    """Say how an ops job ends of which a node, after a failure there, is not known any more or does not match any more."""
+    for missing in needs.missing:
+        name = view.job.targets[missing.partition_index]
+        entry = view.cluster.nodes.get(name)
+        if view.settled and (entry is None or not able >> entry.slot & 1):
+            message = (
+                f"node {name}, which partition {missing.partition_index} is for, does not match any more"
+            )
+            failure = Failure(FailureKind.INFRASTRUCTURE, "node.lost", message)
+            return after_failure(missing, Ending(JobState.FAILED, message, failure))
+    return None
+
+
+def _queued(view: _View, want: Want, reason: str) -> Plan:
+    """Return the plan of a job that waits for room, or for a node."""
+    job = view.job
     if job.state is JobState.PENDING:
-        reason = f"{able.bit_count()} of {len(nodes)} nodes match, none has room now"
-        job = move_job(job, JobState.QUEUED, now, reason)
-    without = tuple((name, execution.node_revision) for name, execution in sorted(refused.items()))
-    return Plan(job, tuple(made), blocked=Want(demand, without))
+        job = move_job(job, JobState.QUEUED, view.now, reason)
+    return Plan(job, blocked=want)
+
+
+def _without_match(view: _View, needs: Needs, want: Want) -> Plan:
+    """Return the plan of a job that no known node could run: it waits while it may, else it ends."""
+    patient = view.job.spec.timeouts.queue is not None and not needs.running
+    if patient or not view.settled:
+        first = view.job.state is JobState.PENDING
+        return _queued(view, want, _nowhere(view).reason if first else "")
+    nowhere = _nowhere(view)
+    return _end(view, after_failure(needs.missing[0], nowhere) if needs.missing else nowhere)
+
+
+def _any_live(executions: Iterable[Execution]) -> bool:
+    return any(not execution.state.terminal for execution in executions)
+
+
+def _revisions(refused: Mapping[str, Execution]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, execution.node_revision) for name, execution in sorted(refused.items()))
 
 
 def _refused_for_good(nodes: NodeIndex, executions: Sequence[Execution]) -> dict[str, Execution]:
@@ -147,27 +265,28 @@ def _refused_for_good(nodes: NodeIndex, executions: Sequence[Execution]) -> dict
     return found
 
 
-def _offer(
-    job: JobRecord, entry: NodeEntry, serial: int, partition_index: int, attempt: int, now: float
-) -> Execution:
+def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Execution:
     new = Execution(
-        id=f"{job.id}-{serial}",
-        job_id=job.id,
-        partition_index=partition_index,
-        attempt=attempt,
+        id=f"{view.job.id}-{serial}{view.cluster.suffix}",
+        job_id=view.job.id,
+        partition_index=missing.partition_index,
+        attempt=missing.attempt,
         node=entry.info.name,
         node_revision=entry.info.revision,
         state=ExecutionState.NEW,
-        created_at=now,
-        modified_at=now,
+        created_at=view.now,
+        modified_at=view.now,
     )
-    return advance(new, ExecutionState.ASK_FOR_BID, now)
+    return advance(new, ExecutionState.ASK_FOR_BID, view.now)
 
 
-def _nowhere(snapshot: JobSnapshot, demand: Demand) -> Ending:
-    refusals = refusals_of(snapshot.nodes, demand, snapshot.executions)
-    head = f"no known node could ever run the job ({len(snapshot.nodes)} known)"
-    message = "\n  ".join([head, *map(str, refusals)])
+def _nowhere(view: _View) -> Ending:
+    nodes = view.cluster.nodes
+    refusals = refusals_of(nodes, Demand.of(view.job.spec), view.executions)
+    head = f"no known node could ever run the job ({len(nodes)} known)"
+    message = "\n  ".join([head, *map(str, refusals[:_REFUSALS_TOLD])])
+    if len(refusals) > _REFUSALS_TOLD:
+        message += f"\n  and {len(refusals) - _REFUSALS_TOLD} more nodes"
     failure = Failure(FailureKind.PERMANENT, "job.no_matching_node", message)
     return Ending(JobState.FAILED, message, failure, refusals)
 
@@ -189,7 +308,7 @@ def refusals_of(
         refusal = lasting_refusal(entry.info, demand)
         if refusal is None and answer is not None:
             refusal = next(refusal for refusal in answer.refusals if refusal.lasting)
-        refusal = refusal or room_refusal(entry.info, entry.account, demand)
+        refusal = refusal or standing_refusal(entry) or room_refusal(entry.info, entry.account, demand)
         refusal = refusal or entry.saturated
         if refusal is not None:
             refusals.append(refusal)

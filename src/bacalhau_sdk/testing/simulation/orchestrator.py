@@ -1,0 +1,141 @@
+"""The orchestrator's process and its store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import BacalhauError
+from ...model.execution import Execution
+from ...model.frozenmap import FrozenMap
+from ...model.message import Envelope, Heartbeat
+from ...model.record import Batch, JobRecord, Snapshot
+from ...scheduling.effects import Commit, Effect, Send, WakeAt
+from ...scheduling.events import Deliver, OrchestratorEvent, Restore, Tick
+from ...scheduling.orchestrator import LATE_AFTER, PULSE
+from .process import Process
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["SimulatedOrchestrator"]
+
+
+class SimulatedOrchestrator(Process):
+    """The very core of production; the store is played, and outlives the process.
+
+    Args:
+        world: The world.
+    """
+
+    kind_of_process = "orchestrator"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "orchestrator")
+        self.jobs: dict[str, JobRecord] = {}
+        self.executions: dict[str, Execution] = {}
+        self.heard: dict[str, float] = {}
+        self._sequences: dict[str, int] = {}
+        self.full_until = 0.0
+        self.settled_since = 0.0
+        self._backup: tuple[dict[str, JobRecord], dict[str, Execution]] = ({}, {})
+        self.core = world.cores.orchestrator("1")
+        if world.faults.old_stores:
+            world.after(world.chance.between(5.0, 60.0), self._back_up)
+
+    def ask(self, event: OrchestratorEvent) -> BacalhauError | bool:
+        """Have a user's request handled: True when it was, False when nobody knows, or the error that refuses it."""
+        if not self.up or self.world.now < self.stalled_until:
+            return False
+        try:
+            effects = self.core.handle(event, self.clock)
+        except BacalhauError as error:
+            return error
+        return self.perform(effects)
+
+    def receive(self, envelope: Envelope) -> None:
+        # A node is known by its heartbeat; until then its other messages say nothing about it.
+        known = (
+            isinstance(envelope.message, Heartbeat)
+            or self.core.membership.nodes.get(envelope.sender) is not None
+        )
+        if known and envelope.sequence > self._sequences.get(envelope.sender, -1):
+            self._sequences[envelope.sender] = envelope.sequence
+            self.heard[envelope.sender] = self.world.now
+        self.perform(self.core.handle(Deliver(envelope), self.clock))
+
+    def tick(self) -> None:
+        self.perform(self.core.handle(Tick(), self.clock))
+
+    def do(self, effect: Effect) -> bool:
+        if isinstance(effect, Send):
+            self.world.invariants.at_send(effect.envelope)
+            self.world.send(effect.envelope)
+        elif isinstance(effect, Commit):
+            return self._commit(effect.batch)
+        elif isinstance(effect, WakeAt):
+            self.wake_at(effect.time)
+        else:
+            raise AssertionError(f"an orchestrator has no use for {effect}")
+        return True
+
+    def stall(self, seconds: float) -> None:
+        """Stand still for a while, as a machine does that is suspended."""
+        if self.up:
+            self.world.counts["standstill"] += 1
+            self.world.story(self.name, f"stands still for {seconds:.1f} s")
+            self.stalled_until = max(self.stalled_until, self.world.now + seconds)
+            self.world.note("orchestrator-down")
+            self.world.after(seconds, self._stands_no_more)
+            if seconds > PULSE + LATE_AFTER:
+                self.settled_since = self.stalled_until
+
+    def fill_disk(self, seconds: float) -> None:
+        """Let the store keep nothing for a while."""
+        self.world.counts["full disk"] += 1
+        self.world.story(self.name, f"its disk is full for {seconds:.1f} s")
+        self.full_until = self.world.now + seconds
+
+    def went_down(self) -> None:
+        self.world.note("orchestrator-down")
+
+    def restart(self) -> None:
+        world = self.world
+        rolled_back = world.goes_wrong(world.faults.old_stores)
+        if rolled_back:
+            world.counts["old store"] += 1
+            jobs, executions = self._backup
+            self.jobs, self.executions = dict(jobs), dict(executions)
+            world.invariants.rolled_back()
+        self.up = True
+        self.stalled_until = 0.0
+        self.settled_since = world.now
+        self._sequences.clear()
+        self.core = world.cores.orchestrator(str(self.life))
+        world.story(self.name, f"starts again{' with an older store' if rolled_back else ''}")
+        world.note("orchestrator-up", detail=FrozenMap({"rolled_back": rolled_back}))
+        if world.noting and rolled_back:
+            world.invariants.note_batch(Batch(tuple(self.jobs.values()), tuple(self.executions.values())))
+        snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
+        if self.perform(self.core.handle(Restore(snapshot), self.clock)) and rolled_back:
+            world.users.submit_again()
+
+    def _commit(self, batch: Batch) -> bool:
+        if self.world.now < self.full_until:
+            self.crash("its store keeps nothing")
+            return False
+        self.world.invariants.at_commit(batch)
+        for job in batch.jobs:
+            self.jobs[job.id] = job
+        for execution in batch.executions:
+            self.executions[execution.id] = execution
+        self.world.users.see(batch)
+        return True
+
+    def _stands_no_more(self) -> None:
+        if self.up and self.world.now >= self.stalled_until:
+            self.world.note("orchestrator-up", detail=FrozenMap({"rolled_back": False}))
+
+    def _back_up(self) -> None:
+        self._backup = dict(self.jobs), dict(self.executions)
+        if not self.world.kind:
+            self.world.after(self.world.chance.between(20.0, 60.0), self._back_up)

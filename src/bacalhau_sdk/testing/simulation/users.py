@@ -1,0 +1,156 @@
+"""Those who submit jobs and cancel them; they try again when they get no answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from ...errors import JobConflictError, JobNotFoundError
+from ...model.frozenmap import FrozenMap
+from ...model.job import JobSpec
+from ...model.record import Batch
+from ...scheduling.events import CancelJob, SubmitJob
+from .shapes import draw_shape
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["Request", "Users"]
+
+_OTHER = JobSpec.wasm(b"\0asm", "another spec")
+
+
+@define(eq=False)
+class Request:
+    """A job that a user wants, and how far that has come.
+
+    Attributes:
+        job_id: Its id.
+        spec: Its spec.
+        submitted: Whether `submit` has returned.
+        ended: Whether the job is recorded in a terminal state.
+        cancelling: Whether a cancel is in force: handed in, and taken.
+        cancel_called: Whether a cancel was called.
+        cancel_returned: Whether it has returned.
+    """
+
+    job_id: str
+    spec: JobSpec
+    submitted: bool = False
+    ended: bool = False
+    cancelling: bool = False
+    cancel_called: bool = False
+    cancel_returned: bool = False
+
+
+class Users:
+    """Submit jobs over the first minutes, and cancel some.
+
+    Args:
+        world: The world.
+        jobs: How many jobs there are.
+    """
+
+    def __init__(self, world: World, jobs: int) -> None:
+        self.world = world
+        self.requests: dict[str, Request] = {}
+        self.open = jobs
+        for number in range(jobs):
+            request = Request(f"j{number}", draw_shape(world.chance).spec)
+            self.requests[request.job_id] = request
+            world.after(world.chance.between(2.0, 200.0), self._submit, request)
+
+    def all_ended(self) -> bool:
+        """Say whether every job has been submitted and has ended."""
+        return self.open == 0
+
+    def see(self, batch: Batch) -> None:
+        """Note what was recorded."""
+        for job in batch.jobs:
+            request = self.requests[job.id]
+            if job.state.terminal and not request.ended:
+                request.ended = True
+                self.open -= 1
+                if request.cancelling:
+                    self._cancel_returns(request)
+
+    def submit_again(self) -> None:
+        """See what became of the jobs after the store was put back, and submit those that are gone."""
+        records = self.world.orchestrator.jobs
+        self.open = 0
+        for request in self.requests.values():
+            record = records.get(request.job_id)
+            request.ended = record is not None and record.state.terminal
+            request.cancelling = request.cancelling and request.ended
+            self.open += not request.ended
+            if request.submitted and record is None:
+                request.submitted = False
+                self.world.after(self.world.chance.between(0.0, 5.0), self._submit, request)
+
+    def _submit(self, request: Request) -> None:
+        world, chance = self.world, self.world.chance
+        answer = world.orchestrator.ask(SubmitJob(request.job_id, request.spec))
+        if answer is not True:
+            assert answer is False, f"the submission of {request.job_id} is refused: {answer}"
+            world.after(chance.between(0.5, 3.0), self._submit, request)
+            return
+        world.invariants.submit_returned(request)
+        if request.submitted:
+            return
+        request.submitted = True
+        self._note_submit(request)
+        if chance.happens(world.faults.resubmits):
+            world.counts["resubmit"] += 1
+            world.after(chance.between(0.0, 60.0), self._submit, request)
+            world.after(chance.between(0.0, 60.0), self._submit_another_spec, request)
+        if chance.happens(world.faults.cancels):
+            world.after(chance.of((0.1, 1.0, 10.0)) * chance.random(), self._cancel, request)
+        if chance.happens(world.faults.cancels / 4):
+            world.after(60.0 * chance.random(), self._cancel, request)
+
+    def _submit_another_spec(self, request: Request) -> None:
+        if request.job_id not in self.world.orchestrator.jobs:
+            return  # an older store has lost it, and another spec would take its place
+        answer = self.world.orchestrator.ask(SubmitJob(request.job_id, _OTHER))
+        assert answer is False or isinstance(answer, JobConflictError), f"another spec was taken: {answer}"
+
+    def _cancel(self, request: Request) -> None:
+        world = self.world
+        if not request.cancel_called:
+            request.cancel_called = True
+            world.counts["cancel"] += 1
+            world.note("cancel-called", job_id=request.job_id)
+            world.story("user", f"cancels {request.job_id}")
+        answer = world.orchestrator.ask(CancelJob(request.job_id, "a user wants it so"))
+        if isinstance(answer, JobNotFoundError):
+            return  # an older store has lost the job, and its user submits it again
+        assert isinstance(answer, bool), f"the cancel of {request.job_id} is refused: {answer}"
+        if not answer:
+            world.after(world.chance.between(0.5, 3.0), self._cancel, request)
+            return
+        request.cancelling = True
+        if world.orchestrator.jobs[request.job_id].state.terminal and not request.cancel_returned:
+            self._cancel_returns(request)
+
+    def _cancel_returns(self, request: Request) -> None:
+        request.cancel_returned = True
+        job = self.world.orchestrator.jobs[request.job_id]
+        self.world.note("cancel-returned", job_id=request.job_id, state=job.state.value)
+        self.world.invariants.cancel_returned(job)
+
+    def _note_submit(self, request: Request) -> None:
+        world, spec = self.world, request.spec
+        world.story(
+            "user", f"submitted {request.job_id}: {spec.type.value}, {spec.engine.engine}, count {spec.count}"
+        )
+        if world.noting:
+            details = {
+                "partitions": spec.count,
+                "max_attempts": spec.retry.max_attempts,
+                "queue": spec.timeouts.queue,
+                "execution": spec.timeouts.execution,
+                "total": spec.timeouts.total,
+                "type": spec.type.value,
+            }
+            world.note("submit-returned", job_id=request.job_id, detail=FrozenMap(details))
