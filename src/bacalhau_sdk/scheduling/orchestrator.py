@@ -81,8 +81,9 @@ class OrchestratorCore:
             suffix=f"-{incarnation}" if incarnation else "",
         )
         self._changes = _Changes()
-        self._reserving: str | None = None
+        self._reserving: set[str] = set()
         self._ahead = 0.0
+        self._now = -math.inf
         self._wake_at = math.inf
         self._pulse_at = math.inf
 
@@ -95,6 +96,11 @@ class OrchestratorCore:
     def membership(self) -> Membership:
         """The nodes that are known."""
         return self._membership
+
+    @property
+    def now(self) -> float:
+        """The time of the last event, as it is recorded."""
+        return self._now
 
     def executions(self, job_id: str) -> tuple[Execution, ...]:
         """Return the executions of a job, in the order in which they were made."""
@@ -114,7 +120,7 @@ class OrchestratorCore:
         self._changes = _Changes()
         if isinstance(event, Restore):
             self._ahead = max(0.0, _latest(event.snapshot) - now)
-        now += self._ahead
+        self._now = now = now + self._ahead
         if now > self._wake_at + LATE_AFTER:
             self._settle(now)
         match event:
@@ -348,7 +354,7 @@ class OrchestratorCore:
             return None
         if self._evaluations.precedes(evaluation, first):
             return None
-        self._reserving = first.job_id
+        self._reserving.add(first.job_id)
         nodes = self._membership.nodes.matching(Demand.of(self._jobs[first.job_id].spec))
         return Reservation(first.job_id, nodes)
 
@@ -361,8 +367,8 @@ class OrchestratorCore:
             self._evaluations.block(evaluation, plan.blocked)
             return
         self._evaluations.unblock_after(plan.job.id)
-        if plan.job.id == self._reserving:
-            self._reserving = None
+        if plan.job.id in self._reserving:
+            self._reserving.discard(plan.job.id)
             self._evaluations.unblock_all()
         if plan.job.state.terminal:
             self._evaluations.forget(plan.job.id)
@@ -411,7 +417,8 @@ class OrchestratorCore:
     def _wakes(self, now: float) -> list[Effect]:
         """Ask to be woken for what is due next, and often enough that a standstill shows; an early wake does no harm."""
         if now >= self._pulse_at or self._pulse_at == math.inf:
-            self._pulse_at = now + PULSE if len(self._membership.nodes) else math.inf
+            waits = len(self._membership.nodes) or now < self._snapshot.settled_at
+            self._pulse_at = now + PULSE if waits else math.inf
         wake_at = min(self._agenda.next(), self._membership.check_at, self._pulse_at)
         if now < self._wake_at <= wake_at:
             return []

@@ -70,7 +70,7 @@ class _Judge:
         self._new: list[ExecutionFacts] = []
         self._told: list[ExecutionFacts] = []
         self._ended: list[ExecutionFacts] = []
-        self._ended_jobs: list[JobFacts] = []
+        self._ended_jobs: dict[str, JobFacts] = {}
         self._handlers: dict[str, Callable[[HistoryEntry], None]] = {
             "submit-returned": self._submit_returned,
             "job": self._job,
@@ -120,17 +120,18 @@ class _Judge:
             self._new.sort(key=lambda each: each.attempt)
         for execution in self._new:
             job = execution.job
-            after_end = job.rank == JOB_ENDED and job not in ended_jobs
+            after_end = job.rank == JOB_ENDED and job.id not in ended_jobs
             judge_new_execution(facts, execution, after_end=after_end)
         if not facts.listing:
             for execution in self._told:
                 judge_told_out(facts, execution)
             for execution in self._ended:
                 judge_ended_execution(facts, execution)
-        for job in ended_jobs:
+        for job in ended_jobs.values():
             judge_ended_job(facts, job)
-        for pending in (self._new, self._told, self._ended, ended_jobs):
+        for pending in (self._new, self._told, self._ended):
             pending.clear()
+        ended_jobs.clear()
         facts.listing = self._open = False
 
     def _malformed(self, entry: HistoryEntry, why: str) -> None:
@@ -191,7 +192,7 @@ class _Judge:
             return
         job.state, job.rank, job.number, job.time = state, rank, facts.number, facts.now
         if rank == JOB_ENDED:
-            self._ended_jobs.append(job)
+            self._ended_jobs[job.id] = job
             self._open = True
 
     def _execution(self, entry: HistoryEntry) -> None:

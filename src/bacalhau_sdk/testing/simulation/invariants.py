@@ -25,8 +25,8 @@ __all__ = ["Invariants", "ViolationError"]
 _PATROL = 5.0
 _SLACK = 2.5
 """Seconds that messages and a wake may take on top of a bound."""
-_KIND_STOP = 12.0
-"""Seconds in which a stop comes to its end when nothing goes wrong: a heartbeat's time, and what staging or publishing takes."""
+_KIND_STOP = 4.0
+"""Seconds in which a stop, or an offer, comes to its end when nothing goes wrong: two messages, and what is published or staged."""
 _LATEST = 51.0
 """Seconds that a message may have been held up."""
 _OFFERS_MAX = 60
@@ -58,10 +58,10 @@ class Invariants:
         self._live: dict[tuple[str, int], str] = {}
         self._offers: dict[tuple[str, int], int] = {}
         self._ids_of: dict[str, list[str]] = {}
+        self._tried: dict[tuple[str, int], Execution] = {}
         self._created: dict[str, float] = {}
         self._ending: dict[str, float] = {}
         self._since: dict[str, tuple[Execution, float]] = {}
-        self._stopping: dict[str, float] = {}
         self._started: set[str] = set()
         self._completed: set[str] = set()
         self._forgotten: set[str] = set()  # completed before the store was put back, and so not kept track of
@@ -91,6 +91,10 @@ class Invariants:
             raise ViolationError("I1", f"{job.id} was {before.state.value} and is recorded again as {job}")
         elif job.state is not before.state and job.state not in JOB_MOVES[before.state]:
             raise ViolationError("I8", f"{job.id} goes from {before.state.value} to {job.state.value}")
+        elif before.ending is not None and (
+            job.ending is not before.ending or (job.state.terminal and job.state is not before.ending)
+        ):
+            raise ViolationError("I5", f"{job.id} was to end as {before.ending.value} and is {job}")
         if job.ending is not None:
             self._ending.setdefault(job.id, now)
             self._not_too_early(job)
@@ -142,10 +146,13 @@ class Invariants:
             )
         elif state is not before.state and state not in EXECUTION_MOVES[before.state]:
             raise ViolationError("I8", f"{execution.id} goes from {before.state.value} to {state.value}")
-        if execution.ending is not None:
-            self._stopping.setdefault(execution.id, world.now)
         if before is None or before.state is not state or before.ending is not execution.ending:
             self._since[execution.id] = (execution, world.now)
+        limit = world.users.requests[execution.job_id].spec.timeouts.execution
+        if execution.ending is ExecutionState.TIMED_OUT and limit is not None:
+            asked, began = execution.stop_requested_at, execution.started_at
+            if asked is None or began is None or asked - began < limit - 0.001:
+                raise ViolationError("I11", f"{execution.id} times out before its {limit} s")
         if not state.terminal:
             current = self._live.setdefault(partition, execution.id)
             if current != execution.id:
@@ -154,9 +161,11 @@ class Invariants:
         if self._live.get(partition) == execution.id:
             del self._live[partition]
         self._since.pop(execution.id, None)
+        if execution.accepted_at is not None:
+            self._tried[partition] = execution
         node = world.nodes[execution.node]
         if execution.fenced:
-            self._at_fence(before, execution)
+            self._at_fence(execution)
         elif execution.id in node.busy or (
             execution.id in node.workloads and node.workloads[execution.id].running
         ):
@@ -164,7 +173,9 @@ class Invariants:
         if state is ExecutionState.COMPLETED:
             self._completed.add(execution.id)
             if execution.id not in node.results:
-                raise ViolationError("I3", f"{execution.id} is completed, but {node.name} has no results of it")
+                raise ViolationError(
+                    "I3", f"{execution.id} is completed, but {node.name} has no results of it"
+                )
 
     def _at_offer(self, partition: tuple[str, int], execution: Execution) -> None:
         self._ids_of.setdefault(execution.job_id, []).append(execution.id)
@@ -177,14 +188,27 @@ class Invariants:
         request_max = request.spec.retry.max_attempts
         if execution.attempt > request_max:
             raise ViolationError("I12", f"{execution.id} is attempt {execution.attempt} of {request_max}")
+        tried = self._tried.get(partition)
+        if tried is None or tried.attempt == execution.attempt:
+            return
+        failure = tried.outcome.failure if tried.outcome is not None else None
+        if failure is not None and failure.kind is FailureKind.PERMANENT:
+            raise ViolationError("I12", f"{tried.id} failed for good, but {execution.id} follows")
+        least = request.spec.retry.backoff * 2 ** (tried.attempt - 1)
+        waited = execution.created_at - (tried.ended_at or 0.0)
+        if not tried.fenced and waited < least - 0.001:
+            raise ViolationError(
+                "I15", f"{execution.id} follows {tried.id} after {waited:.2f} s, not {least:.2f}"
+            )
 
-    def _at_fence(self, before: Execution | None, execution: Execution) -> None:
+    def _at_fence(self, execution: Execution) -> None:
         """Hold that an execution is fenced only when its node is silent, or has had its time to stop it."""
         world = self.world
         heard = max(world.orchestrator.heard.get(execution.node, 0.0), world.orchestrator.settled_since)
         silent = world.now - heard
-        asked = self._stopping.get(execution.id, world.now)
-        if silent < NODE_LOST_AFTER - 0.01 and world.now - asked < GRACE + NODE_LOST_AFTER - 0.01:
+        asked = execution.stop_requested_at
+        dying = execution.modified_at - asked if asked is not None else 0.0
+        if silent < NODE_LOST_AFTER - 0.01 and dying < GRACE + NODE_LOST_AFTER - 0.01:
             raise ViolationError(
                 "I13", f"{execution.id} is fenced, but {execution.node} was heard {silent:.1f} s ago"
             )
@@ -200,6 +224,12 @@ class Invariants:
             if execution is None or execution.state.terminal or execution.node != envelope.recipient:
                 raise ViolationError(
                     "I9", f"{execution_id} is offered to {envelope.recipient}, but not recorded"
+                )
+            entry = orchestrator.core.membership.nodes.get(envelope.recipient)
+            closed = entry is None or entry.lost_at is not None or entry.info.draining
+            if closed and execution.created_at == orchestrator.core.now:
+                raise ViolationError(
+                    "I16", f"{execution_id} is offered to {envelope.recipient}, which takes nothing"
                 )
         elif isinstance(message, CancelExecution):
             mine = execution is not None and execution.node == envelope.recipient
@@ -322,6 +352,7 @@ class Invariants:
             job.id: self.world.now for job in orchestrator.jobs.values() if job.ending is not None
         }
         self._offers.clear()
+        self._tried.clear()
         self._ids_of.clear()
         for execution in orchestrator.executions.values():
             self._ids_of.setdefault(execution.job_id, []).append(execution.id)
@@ -331,9 +362,9 @@ class Invariants:
         world.after(_PATROL, self._patrol)
         orchestrator = world.orchestrator
         self._patrols += 1
-        if not orchestrator.up or world.now < orchestrator.settled_since + NODE_LOST_AFTER + _SLACK:
+        settled = max(orchestrator.settled_since, orchestrator.stalled_until) + NODE_LOST_AFTER
+        if not orchestrator.up or world.now < settled + _SLACK:
             return
-        settled = orchestrator.settled_since + NODE_LOST_AFTER
         kind_since = max(world.faults.until + _LATEST if world.faults.until else 0.0, settled)
         for job_id, since in list(self._ending.items()):
             if orchestrator.jobs[job_id].state.terminal:
@@ -343,7 +374,7 @@ class Invariants:
                     "I5", f"{job_id} has been ending since {since:.1f} s: {orchestrator.jobs[job_id]}"
                 )
         for execution, since in self._since.values():
-            waited = world.now - max(since, kind_since)
+            waited = world.now - max(since, kind_since, world.nodes[execution.node].up_since + 2 * _PATROL)
             if execution.ending is not None and waited > _KIND_STOP:
                 raise ViolationError("L1", f"nothing goes wrong, but {execution} does not stop")
             if execution.state is ExecutionState.ASK_FOR_BID and waited > _KIND_STOP:
@@ -358,17 +389,27 @@ class Invariants:
         limit = self.world.users.requests[execution.job_id].spec.timeouts.execution
         entry = self.world.orchestrator.core.membership.nodes.get(execution.node)
         lost = entry is None or entry.lost_at is not None
-        if execution.state is ExecutionState.RUNNING and execution.ending is None and limit is not None and not lost:
+        if (
+            execution.state is ExecutionState.RUNNING
+            and execution.ending is None
+            and limit is not None
+            and not lost
+        ):
             if self.world.now > since + limit + NODE_LOST_AFTER + _SLACK:
                 raise ViolationError("L3", f"{execution} runs for more than {limit} s")
 
     def _limits_in_time(self, settled: float) -> None:
         world = self.world
         for job in world.orchestrator.jobs.values():
-            total = job.spec.timeouts.total
-            if total is not None and job.ending is None and not job.state.terminal:
-                if world.now > max(self._created[job.id] + total, settled) + _SLACK:
-                    raise ViolationError("L3", f"{job.id} takes more than {total} s")
+            if job.ending is not None or job.state.terminal:
+                continue
+            total, queue = job.spec.timeouts.total, job.spec.timeouts.queue
+            limits = [total] if total is not None else []
+            if queue is not None and job.state is not JobState.RUNNING:
+                limits.append(queue)
+            for limit in limits:
+                if world.now > max(self._created[job.id] + limit, settled) + _SLACK:
+                    raise ViolationError("L3", f"{job.id} takes more than {limit} s")
 
     def _all_looked_at(self) -> None:
         """Hold that the scheduler would do nothing about any job if it looked at it now."""

@@ -77,6 +77,7 @@ class SimulatedNode(Process):
         self.busy: dict[str, bool] = {}  # staging and publishing; True once it is killed
         self._old_offers: dict[str, AskForBid] = {}
         self.forgetful = False
+        self.up_since = 0.0
         self.core = world.cores.compute(evolve(info, revision=self.life))
         world.invariants.node_exists(info)
         world.after(world.chance.random(), self._first_tick)
@@ -139,6 +140,7 @@ class SimulatedNode(Process):
             self.offers = dict(self._old_offers)
             self.forgetful = True
         self.up = True
+        self.up_since = world.now
         world.story(self.name, f"starts again, its engine has {len(self.workloads)} workloads")
         self.core = world.cores.compute(evolve(self.info, revision=self.life * 1000))
         running: list[AskForBid] = []
@@ -153,7 +155,9 @@ class SimulatedNode(Process):
                 self._stop(workload, None)
         if world.now >= world.cut_until(self.name):
             world.note("joined", node=self.name)
-        completed = tuple((self.offers[key], outcome) for key, outcome in self.results.items() if key in self.offers)
+        completed = tuple(
+            (self.offers[key], outcome) for key, outcome in self.results.items() if key in self.offers
+        )
         if self.perform(self.core.handle(Adopt(tuple(running), completed), self.clock)):
             self._handle(Tick())
 

@@ -107,7 +107,7 @@ class SimulatedOrchestrator(Process):
             self.jobs, self.executions = dict(jobs), dict(executions)
             world.invariants.rolled_back()
         self.up = True
-        self.stalled_until = 0.0
+        self.stalled_until = world.now
         self.settled_since = world.now
         self._sequences.clear()
         self.core = world.cores.orchestrator(str(self.life))
