@@ -33,6 +33,7 @@
     ├── ResultsGoneError                the results went with the cluster's private directory
     ├── StoreError                      the job store did not do what was asked
     ├── TransportError                  a party or stream cannot be reached
+    ├── VirtualTimeError                the virtual time of a test is missing, stands still for ever, or has run out
     └── IllegalTransitionError          a lifecycle move that the tables forbid; nothing was changed
 """
 
@@ -76,6 +77,7 @@ __all__ = [
     "TransportError",
     "UnsafePathError",
     "UnsupportedSpecError",
+    "VirtualTimeError",
     "VulnerableRuntimeError",
 ]
 
@@ -422,6 +424,12 @@ class TransportError(BacalhauError):
     """A party or one of its streams cannot be reached."""
 
     code = "transport.error"
+
+
+class VirtualTimeError(BacalhauError):
+    """The virtual time of a test is missing, stands still for ever because nothing is left to happen, or has run out."""
+
+    code = "testing.virtual_time"
 
 
 class IllegalTransitionError(BacalhauError):

@@ -7,17 +7,27 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, Event, to_thread
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, checkpoint
 
 from .cancellation import from_any_thread, persist
 
-__all__ = ["run_blocking", "run_stoppable"]
+__all__ = ["run_blocking", "run_stoppable", "use_no_threads"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _THREADS_MAX = 40
 _limiter: RunVar[CapacityLimiter] = RunVar("bacalhau_sdk threads")
+_no_threads: RunVar[bool] = RunVar("bacalhau_sdk no threads")
+
+
+def use_no_threads() -> None:
+    """Have the functions of this module do the work where they are called, for as long as the current event loop runs.
+
+    Under virtual time a clock would jump while a thread works. It is the loop that has such a clock, not a task, so that this
+    holds for all of its tasks, and never ends.
+    """
+    _no_threads.set(True)
 
 
 async def run_blocking(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
@@ -28,6 +38,9 @@ async def run_blocking(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
     Raises:
         BaseException: What the work raises.
     """
+    if _no_threads.get(False):
+        await checkpoint()
+        return work(*arguments)
     return await to_thread.run_sync(work, *arguments, limiter=_own_limiter())
 
 
@@ -57,6 +70,8 @@ async def run_stoppable(
     Raises:
         BaseException: What the work raises; an interruption wins over it.
     """
+    if _no_threads.get(False):
+        return await run_blocking(work)
     ended = Event()
     wake = from_any_thread(ended.set)
     claim = threading.Lock()  # whoever comes first has it: the thread that begins, or the interruption

@@ -1,15 +1,21 @@
-"""An engine that runs nothing: stands in for a real one where placement is tested."""
+"""An engine that runs nothing: stands in for a real one where placement, retries and cancellation are tested."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import TypeAlias
 
+import anyio
+
 from ..abc.executor import Executor, TaskIO
+from ..errors import ExecutionError, TransientError
+from ..host.threads import run_blocking
 from ..model.execution import RunResult, Task
 from ..model.network import NetworkType
-from ..model.node import EngineInfo, Refusal
+from ..model.node import Check, EngineInfo, Refusal
 from ..model.platform import Platform, PlatformSupport
+from .story import Entry, Exit, Fail, Hang, Prepare, Print, Refuse, Run, Step, Write, check_plan
 
 __all__ = ["SimulatedEngine"]
 
@@ -17,14 +23,21 @@ Behaviour: TypeAlias = Callable[[Task, TaskIO], Awaitable[int | None]]
 
 
 class SimulatedEngine(Executor):
-    """Takes the jobs of an engine, on the platforms that it is told, and does what ``behaviour`` does.
+    """Takes the jobs of an engine, on the platforms that it is told, and does what it is told.
+
+    An execution follows the first entry of the plan that is for it. One without an entry does what ``behaviour`` does, and
+    without a ``behaviour`` ends at once with 0. Every node has an engine of its own, and so a plan of its own.
 
     Args:
         engine: The name of the engine that it stands in for, such as ``"docker"``.
         platforms: What it claims to run natively; nothing at all for an engine that does not care.
         emulated: What it claims to run by emulation.
-        behaviour: Awaited for every task; returns the exit code, None is 0. Without one, tasks end at once with 0.
-        check: Called for every bid; a `Refusal` makes the node refuse.
+        plan: What executions do; `on` begins an entry.
+        behaviour: Awaited for a task that the plan does not name; returns the exit code, None is 0.
+        check: Called for a bid that the plan does not refuse; a `Refusal` makes the node refuse.
+
+    Raises:
+        InvalidSpecError: An entry of the plan is none, says nothing, or is never reached; or a platform is none.
     """
 
     def __init__(
@@ -33,6 +46,7 @@ class SimulatedEngine(Executor):
         platforms: Iterable[str | Platform] = (),
         *,
         emulated: Iterable[str | Platform] = (),
+        plan: Iterable[Entry] = (),
         behaviour: Behaviour | None = None,
         check: Callable[[Task], Refusal | None] | None = None,
     ) -> None:
@@ -41,16 +55,80 @@ class SimulatedEngine(Executor):
             *(PlatformSupport(Platform.parse(platform)) for platform in platforms),
             *(PlatformSupport(Platform.parse(platform), emulated=True) for platform in emulated),
         )
+        self._plan = check_plan(plan)
         self._behaviour = behaviour
         self._refuse = check
+        self._entries: dict[str, Entry | None] = {}
 
     async def _probe(self) -> EngineInfo:
         return EngineInfo(self.engine, self._platforms, tuple(NetworkType))
 
     async def _check(self, task: Task) -> Refusal | None:
-        return self._refuse(task) if self._refuse is not None else None
+        match self._entry(task):
+            case Entry(steps=(Refuse(reason, lasting),)):
+                return Refusal("", Check.ENGINE, task.execution_id, reason, "the plan says so", lasting)
+            case _:
+                return self._refuse(task) if self._refuse is not None else None
 
     async def _run(self, task: Task, io: TaskIO) -> RunResult:
-        io.started()
-        code = await self._behaviour(task, io) if self._behaviour is not None else None
-        return RunResult(code or 0)
+        entry = self._entry(task)
+        try:
+            if entry is not None:
+                return RunResult(await _follow(entry, task, io))
+            io.started()
+            return RunResult((await self._behaviour(task, io) if self._behaviour is not None else None) or 0)
+        except anyio.get_cancelled_exc_class():
+            if entry is not None and entry.kill_takes:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(entry.kill_takes)
+            raise
+
+    def _entry(self, task: Task) -> Entry | None:
+        """Return the entry for an execution, the same whenever it is asked for."""
+        if task.execution_id not in self._entries:
+            offer = len(self._entries) + 1
+            self._entries[task.execution_id] = next(
+                (entry for entry in self._plan if entry.is_for(task, offer)), None
+            )
+        return self._entries[task.execution_id]
+
+
+async def _follow(entry: Entry, task: Task, io: TaskIO) -> int:
+    """Do the steps of an entry, and return the exit code."""
+    steps = entry.steps
+    if steps and isinstance(steps[0], Prepare):
+        await anyio.sleep(steps[0].seconds)
+        steps = steps[1:]
+    io.started()
+    for step in steps:
+        if isinstance(step, Exit):
+            return step.code
+        await _do(step, task, io)
+    return 0
+
+
+async def _do(step: Step, task: Task, io: TaskIO) -> None:
+    match step:
+        case Run(seconds):
+            await anyio.sleep(seconds)
+        case Print(data, stream):
+            sink = io.stdout if stream == "stdout" else io.stderr
+            sink.write(data)
+            await sink.drain()
+        case Write(output, path, data):
+            if output not in task.outputs:
+                raise ExecutionError(
+                    f"the plan writes into an output {output!r}, which the task does not have"
+                )
+            await run_blocking(_write, io.outputs[task.outputs[output]] / path, data)
+        case Hang():
+            await anyio.sleep_forever()
+        case Fail(message, transient):
+            raise TransientError(message) if transient else ExecutionError(message)
+        case _:
+            raise AssertionError(f"{step} is nothing that a workload does")
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
