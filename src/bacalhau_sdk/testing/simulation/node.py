@@ -126,7 +126,7 @@ class SimulatedNode(Process):
     def went_down(self) -> None:
         world = self.world
         self.busy.clear()
-        world.note("cut", node=self.name)
+        world.note_reach(self.name)
         if world.goes_wrong(world.faults.reboots):
             world.counts["reboot"] += 1
             world.story(self.name, "its engine goes down too, with all workloads")
@@ -153,8 +153,7 @@ class SimulatedNode(Process):
                 # What nobody knows any more is not left running.
                 del self.workloads[execution_id]
                 self._stop(workload, None)
-        if world.now >= world.cut_until(self.name):
-            world.note("joined", node=self.name)
+        world.note_reach(self.name)
         completed = tuple(
             (self.offers[key], outcome) for key, outcome in self.results.items() if key in self.offers
         )

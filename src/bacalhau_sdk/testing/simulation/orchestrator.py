@@ -34,6 +34,7 @@ class SimulatedOrchestrator(Process):
         self.jobs: dict[str, JobRecord] = {}
         self.executions: dict[str, Execution] = {}
         self.heard: dict[str, float] = {}
+        self._clock_was = 0.0
         self._sequences: dict[str, int] = {}
         self.full_until = 0.0
         self.settled_since = 0.0
@@ -84,10 +85,10 @@ class SimulatedOrchestrator(Process):
             self.world.counts["standstill"] += 1
             self.world.story(self.name, f"stands still for {seconds:.1f} s")
             self.stalled_until = max(self.stalled_until, self.world.now + seconds)
-            self.world.note("orchestrator-down")
-            self.world.after(seconds, self._stands_no_more)
-            if seconds > PULSE + LATE_AFTER:
+            if seconds > PULSE + LATE_AFTER:  # a shorter one may go unnoticed
                 self.settled_since = self.stalled_until
+            self.world.note("orchestrator-down")
+            self.world.after(seconds, self._stands_no_more, seconds > PULSE + LATE_AFTER)
 
     def fill_disk(self, seconds: float) -> None:
         """Let the store keep nothing for a while."""
@@ -112,7 +113,13 @@ class SimulatedOrchestrator(Process):
         self._sequences.clear()
         self.core = world.cores.orchestrator(str(self.life))
         world.story(self.name, f"starts again{' with an older store' if rolled_back else ''}")
-        world.note("orchestrator-up", detail=FrozenMap({"rolled_back": rolled_back}))
+        detail = {
+            "rolled_back": rolled_back,
+            "clock_jumped": self.clock_ahead != self._clock_was,
+            "noticed": True,
+        }
+        self._clock_was = self.clock_ahead
+        world.note("orchestrator-up", detail=FrozenMap(detail))
         if world.noting and rolled_back:
             world.invariants.note_batch(Batch(tuple(self.jobs.values()), tuple(self.executions.values())))
         snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
@@ -131,9 +138,10 @@ class SimulatedOrchestrator(Process):
         self.world.users.see(batch)
         return True
 
-    def _stands_no_more(self) -> None:
+    def _stands_no_more(self, noticed: bool) -> None:
         if self.up and self.world.now >= self.stalled_until:
-            self.world.note("orchestrator-up", detail=FrozenMap({"rolled_back": False}))
+            detail = {"rolled_back": False, "clock_jumped": False, "noticed": noticed}
+            self.world.note("orchestrator-up", detail=FrozenMap(detail))
 
     def _back_up(self) -> None:
         self._backup = dict(self.jobs), dict(self.executions)

@@ -84,6 +84,8 @@ class Users:
             request.ended = record is not None and record.state.terminal
             request.cancelling = request.cancelling and request.ended
             self.open += not request.ended
+            if request.cancel_called and not request.cancelling and not request.cancel_returned:
+                self.world.after(self.world.chance.between(0.0, 5.0), self._cancel, request)
             if request.submitted and record is None:
                 request.submitted = False
                 self.world.after(self.world.chance.between(0.0, 5.0), self._submit, request)
@@ -124,7 +126,9 @@ class Users:
             world.story("user", f"cancels {request.job_id}")
         answer = world.orchestrator.ask(CancelJob(request.job_id, "a user wants it so"))
         if isinstance(answer, JobNotFoundError):
-            return  # an older store has lost the job, and its user submits it again
+            # An older store has lost the job, and its user submits it again.
+            world.after(world.chance.between(0.5, 3.0), self._cancel, request)
+            return
         assert isinstance(answer, bool), f"the cancel of {request.job_id} is refused: {answer}"
         if not answer:
             world.after(world.chance.between(0.5, 3.0), self._cancel, request)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from ...model.frozenmap import FrozenMap
 from ...model.message import ORCHESTRATOR, Envelope
 from ...model.node import NodeInfo
 from ...scheduling.compute import ComputeCore
@@ -227,13 +228,21 @@ class World:
         if way != "from":
             self._cut_to[name] = max(until, self._cut_to.get(name, 0.0))
         self.story("network", f"{name} is cut off ({way}) for {seconds:.1f} s")
-        self.note("cut", node=name)
+        self.note_reach(name)
         self.after(seconds, self._heal, name)
 
     def _heal(self, name: str) -> None:
-        if self.now >= self.cut_until(name) and self.nodes[name].up:
+        if self.reachable(name):
             self.story("network", f"{name} can be reached again")
+        self.note_reach(name)
+
+    def note_reach(self, name: str) -> None:
+        """Write down whether a node can be reached, and whether its messages arrive."""
+        if self.reachable(name):
             self.note("joined", node=name)
+        else:
+            heard = self.nodes[name].up and self.now >= self._cut_from.get(name, 0.0)
+            self.note("cut", node=name, detail=FrozenMap({"heard": heard}))
 
     def _crash_node(self) -> None:
         self.chance.of(list(self.nodes.values())).crash("it is killed")
