@@ -1,0 +1,184 @@
+"""Run simulated worlds: ``python -m bacalhau_sdk.testing.simulate --seeds 2000``.
+
+Prints a line of progress, how often each fault happened, and what did not hold with the seed that shows it again:
+``--seed N --trace`` tells that world's story, line by line, and is the same on every Python version and hash seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from attrs import field, frozen
+
+from .checker import judge
+from .history import History
+from .simulation.faults import ALL_FAULTS, NO_FAULTS, Faults
+from .simulation.invariants import ViolationError
+from .simulation.world import World
+
+__all__ = ["Report", "main", "simulate"]
+
+_FAULTS: dict[str, Faults | None] = {"swarm": None, "all": ALL_FAULTS, "none": NO_FAULTS}
+_CHUNK = 10
+
+
+@frozen
+class Options:
+    """How worlds are made.
+
+    Attributes:
+        faults: ``swarm`` draws which faults each world has, ``all`` has all of them, ``none`` none.
+        jobs: How many jobs each world has.
+        nodes: How many nodes each world has.
+        judge: Whether the history is judged as well, by a judge that knows only the documentation.
+    """
+
+    faults: str = "swarm"
+    jobs: int = 200
+    nodes: int = 10
+    judge: bool = False
+
+
+@frozen
+class Report:
+    """What became of a world.
+
+    Attributes:
+        seed: Its seed.
+        events: How many events there were.
+        counts: How often what happened.
+        violation: What did not hold, or empty.
+        trace_hash: Of its story, when it was told; else empty.
+    """
+
+    seed: int
+    events: int
+    counts: Counter[str] = field(factory=Counter[str])
+    violation: str = ""
+    trace_hash: str = ""
+
+
+def simulate(
+    seed: int, options: Options | None = None, tell: Callable[[str], object] | None = None
+) -> Report:
+    """Run the world of a seed to its end.
+
+    Args:
+        seed: Equal seeds give equal worlds.
+        options: How the world is made.
+        tell: Called with each line of the story; None tells none, and is faster.
+    """
+    options = options or Options()
+    digest = hashlib.blake2b(digest_size=16)
+
+    def told(line: str) -> None:
+        digest.update(line.encode())
+        if tell is not None:
+            tell(line)
+
+    history = History() if options.judge else None
+    world = World(
+        seed,
+        _FAULTS[options.faults],
+        jobs=options.jobs,
+        nodes=options.nodes,
+        tell=told if tell is not None else None,
+        history=history,
+    )
+    violation = ""
+    try:
+        world.run()
+    except ViolationError as error:
+        violation = str(error)
+    except Exception as error:  # noqa: BLE001 - a core that raises is what is looked for
+        violation = f"{type(error).__name__}: {error}"
+    if history is not None and not violation:
+        found = judge(history)
+        violation = f"promise {found[0].promise}: {found[0].rule}: {found[0].message}" if found else ""
+    trace_hash = digest.hexdigest() if tell is not None else ""
+    return Report(seed, world.events, world.counts, violation, trace_hash)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; return the exit code: 0 when everything held."""
+    parser = argparse.ArgumentParser(prog="python -m bacalhau_sdk.testing.simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many worlds (100)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (0)")
+    parser.add_argument("--seed", type=int, metavar="SEED", help="one world only")
+    parser.add_argument("--trace", action="store_true", help="tell the story of that world")
+    parser.add_argument("--faults", choices=sorted(_FAULTS), default="swarm", help="which faults (swarm)")
+    parser.add_argument("--jobs", type=int, default=200, metavar="N", help="jobs of a world (200)")
+    parser.add_argument("--nodes", type=int, default=10, metavar="N", help="nodes of a world (10)")
+    parser.add_argument("--judge", action="store_true", help="judge the histories too")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many processes (1)")
+    given = parser.parse_args(arguments)
+    options = Options(given.faults, given.jobs, given.nodes, given.judge)
+    if given.seed is not None:
+        return _run_one(given.seed, options, trace=given.trace)
+    return _run_many(range(given.first, given.first + given.seeds), options, given.processes)
+
+
+def _run_one(seed: int, options: Options, *, trace: bool) -> int:
+    report = simulate(seed, options, _say if trace else (lambda line: None))
+    _say(f"seed {seed}: {report.events} events, trace {report.trace_hash}")
+    if report.violation:
+        _say(f"seed {seed} does not hold: {report.violation}")
+    return 1 if report.violation else 0
+
+
+def _run_many(seeds: Sequence[int], options: Options, processes: int) -> int:
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    broken: list[Report] = []
+    done = events = 0
+    with _mapped(seeds, options, processes) as reports:
+        for report in reports:
+            done += 1
+            events += report.events
+            counts += report.counts
+            if report.violation:
+                broken.append(report)
+                _say(f"seed {report.seed} does not hold: {report.violation[:500]}")
+            if done % max(1, len(seeds) // 20) == 0 or done == len(seeds):
+                seconds = time.monotonic() - began
+                rate = 60 * done / seconds / processes
+                _say(f"{done}/{len(seeds)} seeds, {events} events, {rate:.0f} seeds per minute and process")
+    for name, count in sorted(counts.items()):
+        _say(f"  {count:>10}  {name}")
+    _say(f"{len(broken)} of {done} seeds do not hold{': ' if broken else ''}{_seeds(broken)}")
+    return 1 if broken else 0
+
+
+@contextmanager
+def _mapped(seeds: Sequence[int], options: Options, processes: int) -> Iterator[Iterable[Report]]:
+    """Run the worlds, in processes of their own when there are to be several."""
+    calls = [(seed, options) for seed in seeds]
+    if processes == 1:
+        yield (simulate(*call) for call in calls)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield pool.imap(_simulate, calls, chunksize=_CHUNK)
+
+
+def _simulate(call: tuple[int, Options]) -> Report:
+    return simulate(*call)
+
+
+def _seeds(broken: Sequence[Report]) -> str:
+    return ", ".join(str(report.seed) for report in broken)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
