@@ -17,8 +17,8 @@ E = TypeVar("E", bound=Enum)
 HEAD = """# States
 
 Drawn by `docs/draw_states.py` from the tables in `scheduling/lifecycle.py`, which have every move that there is; a test holds
-them together. A solid line is the usual way; a dotted one is a move that skips states, because a report was lost or overtaken, or that
-ends early.
+them together. A solid line is the usual way; a dotted one is a move that skips states, because a report was lost or overtaken, or
+that ends early.
 """
 
 

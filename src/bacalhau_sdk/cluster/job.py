@@ -157,8 +157,10 @@ class Job:
     async def cancel(self, reason: str | None = None) -> JobState:
         """Cancel the job; returns when it has ended and nothing of it runs any more.
 
-        A job that has ended already stays as it is. Cancelling the call leaves the cancellation of the job in force. A node that
-        cannot be reached is waited for.
+        A job that has ended already stays as it is. Cancelling the call leaves the cancellation of the job in force. It returns
+        within 30 seconds (a grace period of 10 and the 20 after which a silent node is lost): what is on a node that cannot be
+        reached, or that does not manage to stop it, is fenced then. `explain` names it, nothing that it reports is recorded, and
+        it is killed when the node is back. After a standstill of this process it may take 20 seconds longer.
 
         Args:
             reason: For people.
@@ -238,8 +240,8 @@ class Job:
         )
 
     async def _failed_stderr(self) -> str:
-        """Return the end of what the first failed execution wrote to stderr, or nothing if that cannot be had."""
-        failed = next((e for e in self.executions if e.state is ExecutionState.FAILED), None)
+        """Return the end of what the last failed execution wrote to stderr, or nothing if that cannot be had."""
+        failed = next((e for e in reversed(self.executions) if e.state is ExecutionState.FAILED), None)
         if failed is None or not self._kept():
             return ""
         lines: list[str] = []
@@ -268,7 +270,7 @@ class Job:
 
     async def _pump_logs(self, channel: Channel[LogEntry]) -> None:
         """Put the log of every execution into a channel, for as long as somebody reads it."""
-        begun: set[str] = set()
+        begun: dict[str, anyio.CancelScope] = {}
         error: BacalhauError | None = ClusterClosedError(
             "the cluster closed before the log was read to its end"
         )
@@ -277,10 +279,14 @@ class Job:
                 while not (ended := self.state.terminal) or len(begun) < len(self._with_log()):
                     for execution in self._with_log():
                         if execution.id not in begun:
-                            begun.add(execution.id)
-                            tasks.start_soon(self._pump_log, execution, channel)
+                            scope = begun[execution.id] = anyio.CancelScope()
+                            tasks.start_soon(self._pump_log, execution, channel, scope)
                     if not ended:
                         await self._view.watch.changed()
+                for execution in self.executions:
+                    # It may still write, but it is not the job's any more.
+                    if execution.fenced and execution.id in begun:
+                        begun[execution.id].cancel()
             error = None
         finally:
             channel.close(error)
@@ -288,9 +294,11 @@ class Job:
     def _with_log(self) -> list[Execution]:
         return [execution for execution in self.executions if execution.state not in _WITHOUT_LOG]
 
-    async def _pump_log(self, execution: Execution, channel: Channel[LogEntry]) -> None:
+    async def _pump_log(
+        self, execution: Execution, channel: Channel[LogEntry], scope: anyio.CancelScope
+    ) -> None:
         # A transport error: the execution ended before its node had made a log, by a cancel that came first.
-        with suppress(ChannelClosedError, TransportError):
+        with scope, suppress(ChannelClosedError, TransportError):
             async with aclosing(self._read_log(execution)) as entries:
                 async for entry in entries:
                     await channel.put(entry)
