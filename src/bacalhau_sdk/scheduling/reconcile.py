@@ -94,7 +94,8 @@ def reconcile(job: JobRecord, executions: Sequence[Execution], reach: Reach, now
             if execution.node in reach.lost and not execution.stop_requested:
                 missing += _elsewhere(job, execution, reach)
         elif may_retry(job.spec.retry, execution):
-            due = (execution.ended_at or now) + retry_delay(job.spec.retry, execution)
+            ended_at = now if execution.ended_at is None else execution.ended_at
+            due = ended_at + retry_delay(job.spec.retry, execution)
             missing.append(Missing(index, execution.attempt + 1, due, after=execution))
         elif execution.state is not ExecutionState.COMPLETED:
             ended.append(execution)

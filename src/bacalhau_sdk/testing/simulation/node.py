@@ -85,6 +85,8 @@ class SimulatedNode(Process):
     def receive(self, envelope: Envelope) -> None:
         self._handle(Deliver(envelope))
         message = envelope.message
+        if not self.up:
+            return  # it has died of that
         if isinstance(message, AcknowledgeExecution) and not self.core.holds(message.execution_id):
             self._remove(message.execution_id)
 
