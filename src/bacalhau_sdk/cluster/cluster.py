@@ -331,7 +331,7 @@ class Cluster(AsyncContextManagerMixin):
                 publisher=publisher,
             )
             self._compute.append(compute)
-        core = OrchestratorCore(incarnation=uuid.uuid4().hex[:6])
+        core = OrchestratorCore(incarnation=self._new_incarnation())
         self._orchestrator = Orchestrator(core, self._store, self._transport, self._clock)
         await self._orchestrator.load()
         parts: tuple[Orchestrator | ComputeNode, ...] = (self._orchestrator, *self._compute)
@@ -411,6 +411,9 @@ class Cluster(AsyncContextManagerMixin):
 
     def _new_id(self) -> str:
         return f"j-{uuid.uuid4()}"
+
+    def _new_incarnation(self) -> str:
+        return uuid.uuid4().hex[:6]
 
     def _results_of_another_life(self, job_id: str) -> Path | None:
         """Return where results of a job of that id could lie that this cluster knows nothing of."""

@@ -68,6 +68,9 @@ class VirtualCluster(Cluster):
             with limit_virtual_time(self._limit):
                 yield self
 
+    def _new_incarnation(self) -> str:
+        return f"{self._ids.getrandbits(24):06x}"
+
     def _new_id(self) -> str:
         return f"j-{uuid.UUID(int=self._ids.getrandbits(128), version=4)}"
 

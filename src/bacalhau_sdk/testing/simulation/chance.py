@@ -20,7 +20,7 @@ class Chance:
     """
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed).random
+        self.random = random.Random(seed).random  # noqa: S311 - it need not be secret
 
     def happens(self, probability: float) -> bool:
         """Say whether something of a probability happens; draws nothing when it is impossible."""

@@ -83,6 +83,7 @@ class SimulatedNode(Process):
         world.after(world.chance.random(), self._first_tick)
 
     def receive(self, envelope: Envelope) -> None:
+        """Hand a message to the core."""
         self._handle(Deliver(envelope))
         message = envelope.message
         if not self.up:
@@ -91,6 +92,7 @@ class SimulatedNode(Process):
             self._remove(message.execution_id)
 
     def tick(self) -> None:
+        """Wake the core."""
         self._handle(Tick())
 
     def drain(self, seconds: float) -> None:
@@ -102,6 +104,7 @@ class SimulatedNode(Process):
             self.world.after(seconds, self._resume, self.life)
 
     def do(self, effect: Effect) -> bool:
+        """Perform an effect; say whether the process is still up."""
         match effect:
             case Send(envelope):
                 self.world.send(envelope)
@@ -126,6 +129,7 @@ class SimulatedNode(Process):
         return True
 
     def went_down(self) -> None:
+        """Lose what a process loses."""
         world = self.world
         self.busy.clear()
         world.note_reach(self.name)
@@ -136,6 +140,7 @@ class SimulatedNode(Process):
                 self._stop(self.workloads.pop(execution_id), None)
 
     def restart(self) -> None:
+        """Start again, with what has outlived the process."""
         world = self.world
         if world.goes_wrong(world.faults.old_disks):
             world.counts["old disk"] += 1

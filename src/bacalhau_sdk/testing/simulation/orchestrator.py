@@ -54,6 +54,7 @@ class SimulatedOrchestrator(Process):
         return self.perform(effects)
 
     def receive(self, envelope: Envelope) -> None:
+        """Hand a message to the core."""
         # A node is known by its heartbeat; until then its other messages say nothing about it.
         known = (
             isinstance(envelope.message, Heartbeat)
@@ -65,9 +66,11 @@ class SimulatedOrchestrator(Process):
         self.perform(self.core.handle(Deliver(envelope), self.clock))
 
     def tick(self) -> None:
+        """Wake the core."""
         self.perform(self.core.handle(Tick(), self.clock))
 
     def do(self, effect: Effect) -> bool:
+        """Perform an effect; say whether the process is still up."""
         if isinstance(effect, Send):
             self.world.invariants.at_send(effect.envelope)
             self.world.send(effect.envelope)
@@ -76,7 +79,7 @@ class SimulatedOrchestrator(Process):
         elif isinstance(effect, WakeAt):
             self.wake_at(effect.time)
         else:
-            raise AssertionError(f"an orchestrator has no use for {effect}")
+            raise TypeError(f"an orchestrator has no use for {effect}")
         return True
 
     def stall(self, seconds: float) -> None:
@@ -97,9 +100,11 @@ class SimulatedOrchestrator(Process):
         self.full_until = self.world.now + seconds
 
     def went_down(self) -> None:
+        """Lose what a process loses."""
         self.world.note("orchestrator-down")
 
     def restart(self) -> None:
+        """Start again, with what has outlived the process."""
         world = self.world
         rolled_back = world.goes_wrong(world.faults.old_stores)
         if rolled_back:

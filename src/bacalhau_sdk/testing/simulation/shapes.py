@@ -7,7 +7,7 @@ from functools import cache
 from attrs import frozen
 
 from ...model.frozenmap import FrozenMap
-from ...model.job import JobSpec, JobType, RetryPolicy, Timeouts
+from ...model.job import JobOptions, JobSpec, JobType, RetryPolicy, Timeouts
 from ...model.network import NetworkType
 from ...model.node import EngineInfo, NodeInfo
 from ...model.platform import Platform, PlatformSupport
@@ -89,7 +89,7 @@ def _shape(chance: Chance) -> Shape:
         selector = "zone = nowhere"
     kind = JobType.OPS if chance.happens(0.02) else JobType.BATCH
     count = None if kind is JobType.OPS else chance.of((1, 1, 1, 1, 1, 2, 3, 5))
-    options = {
+    options: JobOptions = {
         "retry": retry,
         "timeouts": timeouts,
         "resources": resources,
@@ -99,8 +99,7 @@ def _shape(chance: Chance) -> Shape:
         "priority": chance.of((0, 0, 0, 5, -5)),
     }
     platform = chance.of((None, "linux/amd64", "linux/arm64"))
+    limited = execution is not None or total is not None
     if chance.happens(0.7):
-        spec = JobSpec.docker("busybox", platform=platform, **options)  # type: ignore[arg-type]
-    else:
-        spec = JobSpec.wasm(b"\0asm", **options)  # type: ignore[arg-type]
-    return Shape(spec, execution is not None or total is not None)
+        return Shape(JobSpec.docker("busybox", platform=platform, **options), limited)
+    return Shape(JobSpec.wasm(b"\0asm", **options), limited)

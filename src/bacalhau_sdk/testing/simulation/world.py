@@ -98,7 +98,7 @@ class World:
         """Whether nothing goes wrong any more."""
         return self.now >= self.faults.until
 
-    def after(self, delay: float, action: Action, *arguments: Any) -> None:  # noqa: ANN401 - handed through
+    def after(self, delay: float, action: Action, *arguments: Any) -> None:
         """Have something happen in a number of seconds."""
         self._serial += 1
         heapq.heappush(self._heap, (self.now + delay, self._serial, action, arguments))
@@ -121,10 +121,8 @@ class World:
             if not told and time >= self.faults.until:
                 told = True
                 self.note("faults-end")
-            if self.users.all_ended() and time >= self.faults.until:
-                rest_at = min(rest_at, time + _LINGER)
-            else:
-                rest_at = end
+            at_rest = self.users.all_ended() and time >= self.faults.until
+            rest_at = min(rest_at, time + _LINGER) if at_rest else end
             if time >= rest_at:
                 break
         self.note("end", detail={"expect_all_ended": True})
@@ -277,7 +275,7 @@ class World:
         """Whether a history is kept."""
         return self._history is not None
 
-    def note(self, kind: str, **values: Any) -> None:  # noqa: ANN401 - the fields of an entry
+    def note(self, kind: str, **values: Any) -> None:
         """Keep an entry of the history."""
         if self._history is not None:
             self._history.add(HistoryEntry(self.now, kind, **values))
