@@ -37,7 +37,7 @@ from ..virtual import BackendName, run
 from .chance import Chance
 from .faults import Faults, draw_faults
 from .notes import node_entry, recorded, submitted
-from .shapes import draw_nodes, draw_shape
+from .shapes import draw_nodes, draw_spec
 
 __all__ = ["run_cluster"]
 
@@ -126,7 +126,7 @@ class Scene:
         async with anyio.create_task_group() as tasks:
             for number in range(self.count):
                 at = self.chance.between(0.0, _SUBMITTED_BY)
-                spec = draw_shape(self.chance).spec
+                spec = draw_spec(self.chance)
                 cancel = self.chance.between(0.0, 20.0) if self.chance.happens(self.faults.cancels) else None
                 tasks.start_soon(self._use, f"j{number}", spec, at, cancel)
             tasks.start_soon(self._fill_disk, store)

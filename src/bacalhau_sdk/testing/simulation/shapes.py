@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-from attrs import frozen
-
 from ...model.frozenmap import FrozenMap
 from ...model.job import JobOptions, JobSpec, JobType, RetryPolicy, Timeouts
 from ...model.network import NetworkType
@@ -14,23 +12,10 @@ from ...model.platform import Platform, PlatformSupport
 from ...model.resources import Resources
 from .chance import Chance
 
-__all__ = ["Shape", "draw_nodes", "draw_shape"]
+__all__ = ["draw_nodes", "draw_spec"]
 
 _GIB = 2**30
 _PALETTE = 400
-
-
-@frozen
-class Shape:
-    """A spec, and whether its workload may hang: only where a limit ends it.
-
-    Attributes:
-        spec: The spec.
-        limited: Whether a limit ends each of its executions.
-    """
-
-    spec: JobSpec
-    limited: bool
 
 
 def draw_nodes(chance: Chance, count: int) -> list[NodeInfo]:
@@ -57,19 +42,19 @@ def draw_nodes(chance: Chance, count: int) -> list[NodeInfo]:
     return nodes
 
 
-def draw_shape(chance: Chance) -> Shape:
-    """Return a job of one of many shapes."""
+def draw_spec(chance: Chance) -> JobSpec:
+    """Return the spec of a job of one of many shapes."""
     return chance.of(_palette())
 
 
 @cache
-def _palette() -> tuple[Shape, ...]:
-    """Return the shapes, made once: a spec is a value, and making one takes longer than scheduling it."""
+def _palette() -> tuple[JobSpec, ...]:
+    """Return the specs, made once: a spec is a value, and making one takes longer than scheduling it."""
     chance = Chance(20_260_306)
-    return tuple(_shape(chance) for _ in range(_PALETTE))
+    return tuple(_spec(chance) for _ in range(_PALETTE))
 
 
-def _shape(chance: Chance) -> Shape:
+def _spec(chance: Chance) -> JobSpec:
     attempts = chance.of((1, 1, 2, 3, 4))
     retry = RetryPolicy(
         attempts,
@@ -99,7 +84,6 @@ def _shape(chance: Chance) -> Shape:
         "priority": chance.of((0, 0, 0, 5, -5)),
     }
     platform = chance.of((None, "linux/amd64", "linux/arm64"))
-    limited = execution is not None or total is not None
     if chance.happens(0.7):
-        return Shape(JobSpec.docker("busybox", platform=platform, **options), limited)
-    return Shape(JobSpec.wasm(b"\0asm", **options), limited)
+        return JobSpec.docker("busybox", platform=platform, **options)
+    return JobSpec.wasm(b"\0asm", **options)

@@ -11,7 +11,7 @@ from ...model.frozenmap import FrozenMap
 from ...model.job import JobSpec
 from ...model.record import Batch
 from ...scheduling.events import CancelJob, SubmitJob
-from .shapes import draw_shape
+from .shapes import draw_spec
 
 if TYPE_CHECKING:
     from .world import World
@@ -57,7 +57,7 @@ class Users:
         self.requests: dict[str, Request] = {}
         self.open = jobs
         for number in range(jobs):
-            request = Request(f"j{number}", draw_shape(world.chance).spec)
+            request = Request(f"j{number}", draw_spec(world.chance))
             self.requests[request.job_id] = request
             world.after(world.chance.between(2.0, 200.0), self._submit, request)
 
