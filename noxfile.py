@@ -42,6 +42,36 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def simulation(session: nox.Session) -> None:
+    """Run simulated worlds, the real runner under the same faults, and all mutants; ``-- ARGS`` go to the simulator instead."""
+    install(session, "test")
+    simulate = ("python", "-m", "bacalhau_sdk.testing.simulate")
+    if session.posargs:
+        session.run(*simulate, *session.posargs)
+        return
+    session.run(*simulate, "--seeds", "1000", "--processes", "2")
+    for runner in ("asyncio", "trio"):
+        session.run(*simulate, "--seeds", "20", "--runner", runner, "--processes", "2")
+    session.run("python", "-m", "tests.simulation.mutants")
+
+
+@nox.session
+def campaign(session: nox.Session) -> None:
+    """Run 20,000 simulated worlds; takes about an hour on two cores."""
+    install(session, "test")
+    session.run(
+        "python",
+        "-m",
+        "bacalhau_sdk.testing.simulate",
+        "--seeds",
+        "20000",
+        "--processes",
+        "2",
+        *session.posargs,
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format, and that imports go down only."""
     install(session, "lint", project=False)
