@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Unpack
 
@@ -11,7 +12,7 @@ from bacalhau_sdk.model.evaluation import Evaluation, Trigger
 from bacalhau_sdk.model.execution import Execution, ExecutionState, Failure, FailureKind, Location, Outcome
 from bacalhau_sdk.model.frozenmap import FrozenMap
 from bacalhau_sdk.model.job import JobOptions, JobSpec, JobState
-from bacalhau_sdk.model.message import ORCHESTRATOR, Envelope, Heartbeat, Message
+from bacalhau_sdk.model.message import ORCHESTRATOR, AskForBid, Envelope, Heartbeat, Message
 from bacalhau_sdk.model.node import Check, EngineInfo, NodeInfo, Refusal
 from bacalhau_sdk.model.platform import Platform, PlatformSupport
 from bacalhau_sdk.model.record import JobRecord
@@ -19,9 +20,19 @@ from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.node_index import NodeEntry, NodeIndex
 from bacalhau_sdk.scheduling.plan import Plan
 from bacalhau_sdk.scheduling.ranking import Ranker, default_rank
-from bacalhau_sdk.scheduling.schedule import ClusterSnapshot, schedule
+from bacalhau_sdk.scheduling.schedule import ClusterSnapshot, Reservation, schedule
 
 FAILED = Outcome(failure=Failure(FailureKind.PERMANENT, "wasm.invalid_module", "no module"))
+FAULT = Outcome(failure=Failure(FailureKind.INFRASTRUCTURE, "node.io", "disk full"))
+ACCEPTED = frozenset(
+    {
+        ExecutionState.BID_ACCEPTED,
+        ExecutionState.RUNNING,
+        ExecutionState.PUBLISHING,
+        ExecutionState.COMPLETED,
+        ExecutionState.FAILED,
+    }
+)
 DONE = Outcome(exit_code=0, location=Location("path", "/results"))
 
 
@@ -91,8 +102,21 @@ def execution(
     node: str = "n1",
     **changes: Any,
 ) -> Execution:
-    """Return an execution ``j-<serial>`` of job ``j``."""
-    made = Execution(f"j-{serial}", "j", partition_index, 1, node, 0, state, created_at=1.0, modified_at=1.0)
+    """Return an execution ``j-<serial>`` of job ``j``; all that its state says has happened to it at 1 s."""
+    made = Execution(
+        id=f"j-{serial}",
+        job_id="j",
+        partition_index=partition_index,
+        attempt=1,
+        node=node,
+        node_revision=0,
+        state=state,
+        created_at=1.0,
+        modified_at=1.0,
+        accepted_at=1.0 if state in ACCEPTED else None,
+        started_at=1.0 if state in ACCEPTED - {ExecutionState.BID_ACCEPTED, ExecutionState.FAILED} else None,
+        ended_at=1.0 if state.terminal else None,
+    )
     return evolve(made, **changes)
 
 
@@ -113,25 +137,33 @@ def planned(
     nodes: NodeIndex | None = None,
     *,
     ranker: Ranker = default_rank,
-    complete: bool = True,
+    settled_at: float = -math.inf,
+    withheld: Reservation | None = None,
+    now: float = 10.0,
 ) -> Plan:
-    """Return what the scheduler makes of a job at 10 s."""
+    """Return what the scheduler makes of a job, at 10 s unless said otherwise."""
     by_id = {each.id: each for each in executions}
     cluster = ClusterSnapshot(
         {record.id: record},
         {record.id: by_id},
         index(node()) if nodes is None else nodes,
         ranker,
-        complete,
+        settled_at,
     )
-    return schedule(
-        cluster, Evaluation(record.id, record.spec.priority, record.created_at, Trigger.JOB_REGISTER), 10.0
-    )
+    look = Evaluation(record.id, record.spec.priority, record.created_at, Trigger.JOB_REGISTER)
+    return schedule(cluster, look, now, withheld)
 
 
-def from_node(node: str, message: Message) -> Envelope:
+def offer(execution_id: str = "j-0", spec: JobSpec | None = None, **changes: Any) -> AskForBid:
+    """Return the offer of a first try of partition 0 to a node of revision 0."""
+    spec = spec or wasm()
+    job_id = execution_id.partition("-")[0]
+    return evolve(AskForBid(execution_id, job_id, 0, spec.count, 1, 0, spec), **changes)
+
+
+def from_node(node: str, message: Message, sequence: int = 0) -> Envelope:
     """Return a message of a node to the orchestrator."""
-    return Envelope(node, ORCHESTRATOR, message)
+    return Envelope(node, ORCHESTRATOR, message, sequence)
 
 
 def to_node(node: str, message: Message) -> Envelope:

@@ -150,8 +150,49 @@ def test_a_job_that_has_ended_is_gone(queue: EvaluationQueue) -> None:
     for job_id in ("ready", "blocked", "unknown"):
         queue.forget(job_id)
     queue.unblock_all()
-    assert (drain(queue), len(queue)) == ([], 0)
+    assert (drain(queue), queue.first_blocked(), len(queue)) == ([], None, 0)
     assert not any(value for name, value in vars(queue).items() if name != "_count"), "nothing of it is kept"
+
+
+def test_the_first_of_the_blocked_ones_is_known(queue: EvaluationQueue) -> None:
+    for job_id, priority, age in (("young", 0, 2.0), ("old", 0, 1.0), ("urgent", 1, 3.0)):
+        queue.block(look(job_id, priority, age), SMALL if priority else LARGE)
+    for expected in ("urgent", "old", "young"):
+        first = queue.first_blocked()
+        assert first is not None
+        assert first.job_id == expected
+        queue.forget(expected)
+    assert queue.first_blocked() is None
+
+
+def test_one_that_is_looked_at_is_not_blocked(queue: EvaluationQueue) -> None:
+    queue.block(look("first", 1), SMALL)
+    queue.block(look("second"), LARGE)
+    queue.put(look("first", 1))
+    blocked = queue.first_blocked()
+    assert blocked is not None
+    assert blocked.job_id == "second"
+    queue.block(look("first", 1), SMALL)
+    blocked = queue.first_blocked()
+    assert blocked is not None
+    assert blocked.job_id == "first"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "precedes"),
+    [
+        pytest.param((1, 5.0), (0, 1.0), True, id="priority"),
+        pytest.param((0, 1.0), (0, 5.0), True, id="age"),
+        pytest.param((0, 5.0), (0, 1.0), False, id="younger"),
+        pytest.param((0, 1.0), (0, 1.0), True, id="order"),
+    ],
+)
+def test_who_goes_before_whom(
+    queue: EvaluationQueue, one: tuple[int, float], other: tuple[int, float], precedes: bool
+) -> None:
+    first, second = look("one", *one), look("other", *other)
+    assert queue.precedes(first, second) is precedes
+    assert queue.precedes(second, first) is not precedes
 
 
 class Waiting:

@@ -11,9 +11,10 @@ from bacalhau_sdk.errors import IllegalTransitionError
 from bacalhau_sdk.model.execution import ExecutionState
 from bacalhau_sdk.model.job import JobState
 from bacalhau_sdk.scheduling.lifecycle import advance, end_job, is_news, move_job
-from tests.scheduling.makers import DONE, execution, job, refusal
+from tests.scheduling.makers import ACCEPTED, DONE, execution, job, refusal
 
 E = ExecutionState
+STARTED = (E.RUNNING, E.PUBLISHING, E.COMPLETED)
 
 EXECUTIONS = """
                       NEW ASK_FOR_BID ASK_FOR_BID_REJECTED BID_ACCEPTED RUNNING PUBLISHING COMPLETED FAILED CANCELLED TIMED_OUT
@@ -70,7 +71,8 @@ def test_move_of_an_execution(before: E, after: E, legal: bool) -> None:
             original,
             state=after,
             modified_at=7.0,
-            started_at=7.0 if after in (E.RUNNING, E.PUBLISHING, E.COMPLETED) else None,
+            accepted_at=original.accepted_at or (7.0 if after in ACCEPTED else None),
+            started_at=original.started_at or (7.0 if after in STARTED else None),
             ended_at=7.0 if after.terminal else None,
         )
     else:
@@ -126,6 +128,18 @@ def test_the_times_of_an_execution_are_those_of_its_first_steps() -> None:
 
 def test_an_execution_that_never_ran_has_not_started() -> None:
     assert advance(execution(state=E.BID_ACCEPTED), E.FAILED, 2.0).started_at is None
+
+
+def test_the_time_of_acceptance_is_that_of_the_first_report_of_the_node() -> None:
+    accepted = advance(execution(state=E.ASK_FOR_BID), E.BID_ACCEPTED, 2.0)
+    assert (accepted.accepted_at, advance(accepted, E.RUNNING, 3.0).accepted_at) == (2.0, 2.0)
+    assert advance(execution(state=E.ASK_FOR_BID), E.PUBLISHING, 4.0).accepted_at == 4.0
+
+
+@pytest.mark.parametrize("state", [E.FAILED, E.CANCELLED, E.TIMED_OUT])
+def test_what_ends_without_the_word_of_its_node_was_not_accepted_by_it(state: E) -> None:
+    fenced = advance(execution(state=E.ASK_FOR_BID), state, 2.0, fenced=True)
+    assert (fenced.accepted_at, fenced.fenced) == (None, True)
 
 
 def test_a_refusal_is_kept_with_its_reasons() -> None:

@@ -10,17 +10,18 @@ from bacalhau_sdk.model.job import JobState
 from bacalhau_sdk.model.message import AcknowledgeExecution, AskForBid, CancelExecution, Message
 from bacalhau_sdk.model.record import JobEvent, JobRecord
 from bacalhau_sdk.scheduling.plan import events_between, job_events_between, messages_between
-from tests.scheduling.makers import DONE, FAILED, execution, job, refused, wasm
+from tests.scheduling.makers import DONE, FAILED, FAULT, execution, job, refused, wasm
 
 E = ExecutionState
+FENCED = "without the node's word: what it reports is not recorded any more"
 SPEC = wasm(count=3)
-ASK = AskForBid("j-4", "j", 2, 1, SPEC)
+ASK = AskForBid("j-4", "j", 2, 3, 1, 0, SPEC)
 CANCEL = CancelExecution("j-4")
 FORGET, KEEP = AcknowledgeExecution("j-4", discard=True), AcknowledgeExecution("j-4")
 
 
 def of(state: E | None, *, stop: bool = False) -> Execution | None:
-    return execution(4, state, 2, stop_requested=stop) if state else None
+    return execution(4, state, 2, ending=E.CANCELLED if stop else None) if state else None
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,10 @@ def of(state: E | None, *, stop: bool = False) -> Execution | None:
         (of(E.COMPLETED), of(E.COMPLETED), []),
         (None, of(E.COMPLETED), [KEEP]),
         (None, of(E.CANCELLED), [FORGET]),
+        # Ended without its word, it may still run there: it is told to stop, and nothing is acknowledged.
+        (of(E.RUNNING), evolve(execution(4, E.FAILED, 2), fenced=True), [CANCEL]),
+        (of(E.RUNNING, stop=True), evolve(execution(4, E.CANCELLED, 2), fenced=True), [CANCEL]),
+        (None, evolve(execution(4, E.FAILED, 2), fenced=True), [CANCEL]),
         # The node that refused has forgotten it already.
         (of(E.ASK_FOR_BID), of(E.ASK_FOR_BID_REJECTED), []),
         (None, of(E.ASK_FOR_BID_REJECTED), []),
@@ -82,18 +87,30 @@ def test_messages(before: Execution | None, after: Execution, messages: list[Mes
             refused(0, "n1"),
             ["refused by node n1: node n1: engine: asked for all, offers nothing"],
         ),
-        (execution(0), execution(0, stop_requested=True), ["node n1 is told to stop it"]),
+        (execution(0), execution(0, ending=E.CANCELLED), ["node n1 is told to stop it"]),
         (execution(0), execution(0), []),
         (
-            execution(0, stop_requested=True),
-            execution(0, E.PUBLISHING, stop_requested=True),
+            execution(0),
+            execution(0, ending=E.TIMED_OUT),
+            ["node n1 is told to stop it because it runs for too long"],
+        ),
+        (
+            execution(0),
+            execution(0, E.FAILED, outcome=FAULT, fenced=True),
+            [f"failed on node n1: disk full {FENCED}"],
+        ),
+        (
+            execution(0, ending=E.CANCELLED),
+            execution(0, E.PUBLISHING, ending=E.CANCELLED),
             ["ended on node n1, its results are published"],
         ),
     ],
 )
 def test_history_of_an_execution(before: Execution | None, after: Execution, texts: list[str]) -> None:
     assert list(events_between(job(state=JobState.RUNNING), before, after, 7.0)) == [
-        JobEvent("j", 7.0, f"partition 0, attempt 1: {text}", JobState.RUNNING, "j-0", after.state, "n1")
+        JobEvent(
+            "j", 7.0, f"partition 0, attempt 1: {text}", JobState.RUNNING, "j-0", after.state, "n1", 0, 1
+        )
         for text in texts
     ]
 

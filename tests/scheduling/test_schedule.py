@@ -66,7 +66,7 @@ def test_placing(count: int, nodes: list[float], expected: dict[str, int], block
 
 
 def test_an_offer_is_all_that_a_node_needs_to_know() -> None:
-    plan = planned(job(wasm(count=2)), [execution(0)], index(node("n7", revision=3)))
+    plan = planned(job(wasm(count=2)), [execution(0, node="n7")], index(node("n7", revision=3)))
     assert plan.executions == (
         Execution(
             id="j-1",
@@ -170,7 +170,7 @@ def test_the_failure_of_one_partition_stops_the_others_and_then_ends_the_job() -
     plan = planned(job(wasm(count=5), state=JobState.RUNNING), [failed, *others])
     assert plan.job.state is JobState.RUNNING, "it ends when nothing of it runs any more"
     assert plan.job.ending is JobState.FAILED
-    assert plan.job.reason == "no module (partition 0 failed on node n1)"
+    assert plan.job.reason == "no module (partition 0 on node n1)"
     assert [(each.id, each.state, each.stop_requested) for each in plan.executions] == [
         ("j-1", E.RUNNING, True),
         ("j-2", E.ASK_FOR_BID, True),
@@ -237,7 +237,7 @@ def test_without_a_node_a_job_fails() -> None:
 
 
 def test_while_nodes_may_still_come_no_job_fails_for_want_of_one() -> None:
-    plan = planned(job(), nodes=NodeIndex(), complete=False)
+    plan = planned(job(), nodes=NodeIndex(), settled_at=11.0)
     assert (plan.job.state, plan.blocked) == (JobState.QUEUED, Want(Demand.of(wasm())))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bacalhau_sdk.model.job import JobSpec, JobState
+from bacalhau_sdk.model.job import JobSpec, JobState, RetryPolicy, Timeouts
 from bacalhau_sdk.model.message import CancelExecution, Heartbeat
 from bacalhau_sdk.model.node import Check, NodeInfo, Refusal
 from bacalhau_sdk.model.resources import Resources
@@ -41,14 +41,22 @@ def random_world(seed: int) -> World:
     faults = Faults(120, *(draw.choice([0, most / 4, most]) for most in (0.3, 0.3, 0.2, 0.2, 0.2)))
     kills = sorted(draw.sample(range(150), draw.choice([0, 0, 1, 3])))
     world = World(seed, nodes, faults, tuple(kills), downtime=draw.choice([0, 0, 10, 60]))
+    for info in nodes:
+        if draw.random() < 0.2:
+            start = draw.uniform(0, 90)
+            world.cut[info.name] = (start, min(120, start + draw.choice([10, 30, 60])))
     for number in range(draw.randint(1, 10)):
+        ops = draw.random() < 0.2
         spec = JobSpec.docker(
             "busybox",
             platform=draw.choice([None, None, "linux/amd64", "linux/arm64"]),
-            count=draw.choice([0, 1, 1, 2, 5]),
+            type="ops" if ops else "batch",
+            count=None if ops else draw.choice([0, 1, 1, 2, 5]),
             resources=Resources(cpu=draw.choice([0, 0.1, 0.5, 1, 2]), gpu=draw.choice(gpus)),
             priority=draw.choice([0, 0, 1]),
             selector=draw.choice(["", "", "zone = a"]),
+            retry=RetryPolicy(draw.choice([1, 1, 3]), backoff=2, retry_timeouts=draw.random() < 0.5),
+            timeouts=Timeouts(queue=draw.choice([None, None, 90]), execution=draw.choice([None, None, 20])),
         )
         time = draw.uniform(0, 60)
         world.ask(time, SubmitJob(f"j{number}", spec))
@@ -72,13 +80,16 @@ def test_the_worlds_are_rich_enough() -> None:
         world.run()
         states.update(f"job {each.state.value}" for each in world.jobs.values())
         states.update(f"execution {each.state.value}" for each in world.executions.values())
-        states.update({"kills": world.killed, "attempts": len(world.executions)})
+        states.update(
+            {"kills": world.killed, "retried": sum(e.attempt > 1 for e in world.executions.values())}
+        )
+        states["fenced"] += sum(each.fenced for each in world.executions.values())
         states.update({"codes " + each.failure.code: 1 for each in world.jobs.values() if each.failure})
-    for kind in ("COMPLETED", "FAILED", "CANCELLED"):
+    for kind in ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"):
         assert states[f"job {kind}"] >= 5
         assert states[f"execution {kind}"] >= 5
     assert states["execution ASK_FOR_BID_REJECTED"] >= 5
-    assert states["kills"] >= 5
+    assert min(states["kills"], states["retried"], states["fenced"]) >= 5
     assert {each for each in states if each.startswith("codes")} >= {
         "codes world.fault",
         "codes job.no_matching_node",
@@ -174,7 +185,7 @@ def test_the_orchestrator_may_die_again_in_its_next_life(apart: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(
     "faults",
-    [Faults(100, loss=0.3), Faults(100, doubling=1.0), Faults(100, doubling=0.5, loss=0.2)],
+    [Faults(100, loss=0.2), Faults(100, doubling=1.0), Faults(100, doubling=0.5, loss=0.2)],
     ids=["lost", "doubled", "both"],
 )
 def test_lost_and_doubled_messages_are_only_a_delay(faults: Faults, seed: int) -> None:
@@ -223,6 +234,9 @@ def test_a_failure_names_its_seed() -> None:
 def test_nothing_is_said_in_a_quiet_world_but_heartbeats() -> None:
     world = scenario()
     world.run()
+    quiet_from = world.now + 2
+    while world.now < quiet_from:
+        world.step()  # until what was on its way has arrived
     end = len(world.trace)
     for _ in range(100):
         world.step()

@@ -7,6 +7,7 @@ is looked at after every event. A failure names the seed, with which it happens 
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from attrs import frozen
 
 from bacalhau_sdk.model.evaluation import Evaluation, Trigger
 from bacalhau_sdk.model.execution import Execution, ExecutionState
-from bacalhau_sdk.model.job import JobState
+from bacalhau_sdk.model.job import JobState, JobType
 from bacalhau_sdk.model.message import Envelope
 from bacalhau_sdk.model.node import NodeInfo
 from bacalhau_sdk.model.record import Batch, JobRecord, Snapshot
@@ -50,6 +51,7 @@ class Faults:
 class World:
     """One orchestrator and some nodes.
 
+    ``cut`` has the nodes that cannot be reached for a time, with its beginning and end.
     ``kills`` are the numbers of the orchestrator's effects before which it dies; it is down for ``downtime`` seconds then.
     """
 
@@ -65,7 +67,8 @@ class World:
         self.random = random.Random(seed)
         self.now, self.performed, self.killed, self.up = 0.0, 0, 0, True
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
-        self.count, self.asking, self.restarted_at = 0, 0, 0.0
+        self.count, self.asking, self.restarted_at, self.wake_at = 0, 0, 0.0, math.inf
+        self.cut: dict[str, tuple[float, float]] = {}
         self.jobs: dict[str, JobRecord] = {}
         self.executions: dict[str, Execution] = {}
         self.asked: dict[str, on.SubmitJob | on.CancelJob] = {}
@@ -114,7 +117,9 @@ class World:
 
     def at_rest(self) -> bool:
         ended = all(job.state.terminal for job in self.jobs.values())
-        return ended and not self.asking and not any(each.core._held for each in self.machines.values())
+        held = any(each.core._held for each in self.machines.values())
+        counted = any(len(each.account) for each in self.orchestrator.membership.nodes)
+        return ended and not self.asking and not held and not counted
 
     # The users, the orchestrator and its store
 
@@ -143,12 +148,27 @@ class World:
             self.note(str(effect))
             if isinstance(effect, do.Commit):
                 self.commit(effect.batch)
+            elif isinstance(effect, do.WakeAt):
+                self.set_alarm(effect.time)
             else:
                 assert isinstance(effect, do.Send), f"an orchestrator has no use for {effect}"
                 self.send(effect.envelope)
 
+    def set_alarm(self, time: float) -> None:
+        self.wake_at, life = time, self.orchestrator
+
+        def wake() -> None:
+            if self.up and self.orchestrator is life and self.wake_at == time:
+                self.wake_at = math.inf
+                self.order(on.Tick())
+
+        if time < math.inf:
+            self.count += 1
+            heapq.heappush(self.heap, (max(time, self.now), self.count, wake))
+
     def restart(self) -> None:
         self.orchestrator, self.up, self.restarted_at = OrchestratorCore(), True, self.now
+        self.wake_at = math.inf
         self.order(on.Restore(Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))))
         for event in self.asked.values():
             self.ask(0, event)
@@ -166,13 +186,18 @@ class World:
             assert execution.state is before.state or execution.state in moves, (
                 f"{before} to {execution.state}"
             )
-            stopped = execution.stop_requested and execution.state is ExecutionState.COMPLETED
+            cancelled = execution.ending is ExecutionState.CANCELLED
+            stopped = cancelled and execution.state is ExecutionState.COMPLETED
             assert not stopped, f"{execution} was to be stopped"
             self.executions[execution.id] = execution
 
     # The network
 
     def send(self, envelope: Envelope) -> None:
+        for party in (envelope.sender, envelope.recipient):
+            start, end = self.cut.get(party, (0, 0))
+            if start <= self.now < end:
+                return
         for _ in range(2 if self.chance("doubling") else 1):
             if not self.chance("loss"):
                 delay = self.random.uniform(0.01, LATEST if self.chance("lateness") else 1)
@@ -198,9 +223,13 @@ class World:
                 f"{name}: {used}"
             )
             for execution_id, work in machine.work.items():
-                assert not self.executions[execution_id].state.terminal, f"{execution_id} runs, but has ended"
-                assert not self.jobs[work.partition[0]].state.terminal, f"{work} goes on, its job has ended"
-                running[work.partition] += work.phase != "check"
+                execution = self.executions[execution_id]
+                if not execution.fenced:
+                    assert not execution.state.terminal, f"{execution_id} runs, but has ended"
+                    assert not self.jobs[work.partition[0]].state.terminal, (
+                        f"{work} goes on, its job has ended"
+                    )
+                    running[work.partition] += work.phase != "check"
         live: Counter[tuple[str, int]] = Counter()
         held: Counter[str] = Counter()
         for execution in self.executions.values():
@@ -213,18 +242,25 @@ class World:
             if state is ExecutionState.COMPLETED:
                 results = self.machines[execution.node].results
                 assert execution.id in results, f"{execution.id} is completed without results"
-            accepted = state in EXECUTION_MOVES[ExecutionState.BID_ACCEPTED] | {ExecutionState.BID_ACCEPTED}
             waits = job.state in (JobState.PENDING, JobState.QUEUED) and job.ending is None
-            assert not (accepted and waits), f"{execution} says that {job} runs"
+            assert execution.accepted_at is None or not waits, f"{execution} says that {job} runs"
         for entry in self.orchestrator.membership.nodes if self.up else ():
-            assert len(entry.account) == held[entry.info.name], f"{entry} holds {held[entry.info.name]}"
-        for job in self.jobs.values() if self.up else ():
+            self.check_node(entry.info.name, len(entry.account), held[entry.info.name])
+        for job in self.jobs.values() if self.up and self.now < self.wake_at else ():
             if not job.state.terminal:
                 look = Evaluation(job.id, job.spec.priority, job.created_at, Trigger.EXECUTION_UPDATE)
-                plan = schedule(self.orchestrator._snapshot, look, self.now)
+                withheld = self.orchestrator._reserved_before(look, self.now)
+                plan = schedule(self.orchestrator._snapshot, look, self.now, withheld)
                 assert (plan.job, plan.executions) == (job, ()), f"{job} was not looked at: {plan}"
         assert max(running.values(), default=0) <= 1, f"a partition runs twice: {running}"
         assert max(live.values(), default=0) <= 1, f"a partition has two live executions: {live}"
+
+    def check_node(self, name: str, counted: int, live: int) -> None:
+        """Hold that what is live, or fenced and maybe still there, is counted against its node."""
+        held = [self.executions[each] for each in self.orchestrator.membership.held_by(name)]
+        assert counted == len(held), f"{name} holds {held}, but {counted} are counted"
+        assert sum(not each.state.terminal for each in held) == live, f"{name} holds {held}, live are {live}"
+        assert all(each.fenced or not each.state.terminal for each in held), f"{name} holds {held}"
 
     def check_end(self) -> None:
         """Hold what holds once the world has been kind for long enough."""
@@ -232,9 +268,13 @@ class World:
         for job in self.jobs.values():
             mine = [e for e in self.executions.values() if e.job_id == job.id]
             done = {e.partition_index for e in mine if e.state is ExecutionState.COMPLETED}
+            ops = job.spec.type is JobType.OPS
+            dropped = {e.partition_index for e in mine if ops and any(r.lasting for r in e.refusals)}
             assert job.state.terminal, f"{job} does not end: {mine}"
             assert all(execution.state.terminal for execution in mine), f"of {job}: {mine}"
-            assert job.state is not JobState.COMPLETED or done == set(range(job.spec.count)), f"{job}: {mine}"
+            assert job.state is not JobState.COMPLETED or done == set(range(job.partition_count)) - dropped, (
+                f"{job}: {mine}"
+            )
             self.check_failure(job, mine)
         for name, machine in self.machines.items():
             entry = self.orchestrator.membership.nodes.get(name)
@@ -253,11 +293,12 @@ class World:
         able = {info.name for info in infos if not lasting_refusal(info, Demand.of(job.spec))}
         refused = {e.node for e in executions if any(refusal.lasting for refusal in e.refusals)}
         # A node that was not heard of for long enough after a restart counts as gone.
-        deaf = self.killed and (self.faults.loss or self.faults.lateness)
+        deaf = self.killed and (self.faults.loss or self.faults.lateness or self.cut)
         allowed = {
             "": job.state is not JobState.FAILED,
             FAULT.code: True,
             "job.no_matching_node": bool(deaf) or (able <= refused and len(job.refusals) == len(infos)),
-            "node.lost_execution": self.faults.lateness > 0,
+            # So many of its messages may be lost, or be late, that a node counts as lost.
+            "node.lost": self.faults.loss + self.faults.lateness > 0 or bool(self.killed or self.cut),
         }
         assert allowed.get(code), f"{job} had no reason to fail; {able} could run it, {refused} would not"
