@@ -5,13 +5,11 @@ It judges the sections Records, Cancelling, Time and Capacity, as far as a log c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+import math
+from collections.abc import Callable, Iterable
 
 from .checker_facts import (
     ACCEPTED,
-    CANCEL_BOUND,
-    CANCEL_SLACK,
     EXECUTION_RANK,
     JOB_ENDED,
     JOB_RANK,
@@ -23,13 +21,14 @@ from .checker_facts import (
     JobFacts,
     PartitionFacts,
     RunFacts,
-    SpecFacts,
     Violation,
     as_number,
-    cite,
+    read_spec,
 )
 from .checker_rules import (
     judge_attempts,
+    judge_cancel_bound,
+    judge_cancelled,
     judge_completed,
     judge_end,
     judge_ended_execution,
@@ -37,6 +36,7 @@ from .checker_rules import (
     judge_job_limits,
     judge_kill,
     judge_new_execution,
+    judge_record_after_cancel,
     judge_running_time,
     judge_start,
     judge_told_out,
@@ -46,7 +46,7 @@ from .history import HistoryEntry
 __all__ = ["Violation", "judge"]
 
 _RECORDS = frozenset({"job", "execution", "told-to-stop"})
-_EVERY_NODE = frozenset({"ops", "daemon"})
+_LISTED = _RECORDS - {"told-to-stop"}
 
 
 def judge(history: Iterable[HistoryEntry]) -> tuple[Violation, ...]:
@@ -78,6 +78,7 @@ class _Judge:
             "told-to-stop": self._told_to_stop,
             "cancel-called": self._cancel_called,
             "cancel-returned": self._cancel_returned,
+            "cancel-abandoned": self._cancel_over,
             "started": self._started,
             "stopped": self._stopped,
             "node": self._node,
@@ -94,7 +95,7 @@ class _Judge:
         facts, handlers = self._facts, self._handlers
         for number, entry in enumerate(history, 1):
             kind, time = entry.kind, entry.time
-            if self._open and (time != facts.now or kind not in _RECORDS):
+            if self._open and (time != facts.now or kind not in (_LISTED if facts.listing else _RECORDS)):
                 self._commit()
             facts.number = number
             if time < facts.now:
@@ -132,6 +133,8 @@ class _Judge:
         for pending in (self._new, self._told, self._ended):
             pending.clear()
         ended_jobs.clear()
+        if facts.listing and not facts.jobs:
+            facts.settled_at = -math.inf
         facts.listing = self._open = False
 
     def _malformed(self, entry: HistoryEntry, why: str) -> None:
@@ -139,20 +142,11 @@ class _Judge:
         subject = " ".join(filter(None, (entry.job_id, entry.execution_id, entry.node)))
         facts.report(0, "malformed-entry", f"{why} of {subject}: {facts.here(entry.kind)}")
 
-    def _check_cancelled(self, job: JobFacts, entry: HistoryEntry) -> None:
-        """Judge a record that follows the return of a cancel."""
-        if job.cancelled is not None:
-            subject = f"execution {entry.execution_id}" if entry.execution_id else "the job"
-            message = f"{subject} of job {job.id} is recorded after the return of a cancel: "
-            cancel = cite(job.cancelled[0], "cancel-returned", job.cancelled[1])
-            what = f"{entry.kind} {entry.state}".rstrip()
-            self._facts.report(10, "recorded-after-cancel", f"{message}{self._facts.here(what)}, {cancel}")
-
     # ---- Records ----
 
     def _submit_returned(self, entry: HistoryEntry) -> None:
         facts = self._facts
-        spec = _spec(dict(entry.detail.items()))
+        spec = read_spec(dict(entry.detail.items()))
         if spec is None:
             self._malformed(entry, "partitions, max_attempts, type or a limit is missing from the submit")
             return
@@ -177,10 +171,7 @@ class _Judge:
             self._malformed(entry, f"there is no state {state!r}")
             return
         job = facts.jobs.get(entry.job_id) or facts.job(entry.job_id)
-        if facts.listing:
-            self._open = True
-        if job.cancelled is not None:
-            self._check_cancelled(job, entry)
+        judge_record_after_cancel(facts, job, entry)
         if job.state == state:
             return
         if job.rank == JOB_ENDED or rank < job.rank:
@@ -214,8 +205,7 @@ class _Judge:
             facts.report(0, "execution-identity", message)
             return
         job, old = execution.job, execution.rank
-        if job.cancelled is not None:
-            self._check_cancelled(job, entry)
+        judge_record_after_cancel(facts, job, entry)
         if old == TERMINAL:
             self._recorded_again(execution, entry)
             return
@@ -233,13 +223,25 @@ class _Judge:
         if partition is None:
             partition = job.partitions[index] = PartitionFacts()
         execution = ExecutionFacts(
-            entry.execution_id, job, partition, index, attempt, entry.node, entry, facts.number, facts.number
+            entry.execution_id,
+            job,
+            partition,
+            index,
+            attempt,
+            entry.node,
+            entry,
+            facts.number,
+            facts.number,
+            facts.now,
         )
         facts.executions[entry.execution_id] = execution
         if facts.listing:
             # What was told before the store was put back may be in it, or be gone; it is not listed.
             before = facts.forgotten_executions.get(execution.id, execution)
             execution.told_at, execution.told_out = before.told_at, before.told_out
+            execution.born, execution.since = before.born, before.since
+        if partition.last is None or partition.last.born < execution.born:
+            partition.last = execution
         partition.live.add(execution.id)
         self._new.append(execution)
         self._open = True
@@ -300,12 +302,13 @@ class _Judge:
         if execution is None or EXECUTION_RANK.get(str(ending)) != TERMINAL:
             self._malformed(entry, f"the execution is unknown, or its ending {ending!r} is none,")
             return
-        if execution.job.cancelled is not None:
-            self._check_cancelled(execution.job, entry)
+        judge_record_after_cancel(facts, execution.job, entry)
         if execution.state == "RUNNING":
             judge_running_time(facts, execution)
         if execution.told_at is None:
             execution.told_at = facts.now
+        if ending == "CANCELLED":
+            execution.job.told_at = min(execution.job.told_at, facts.now)
         if ending == "TIMED_OUT" and not execution.told_out:
             self._told.append(execution)
             self._open = True
@@ -333,12 +336,7 @@ class _Judge:
 
     def _cancel_returned(self, entry: HistoryEntry) -> None:
         facts, here = self._facts, self._facts.here(entry.kind)
-        calls = facts.cancels.get(entry.job_id)
-        if not calls:
-            facts.report(0, "cancel-unmatched", f"no cancel of job {entry.job_id} was called: {here}")
-        else:
-            # Which call it was does not matter: when each is in time, so is the first call with the first return.
-            self._check_bound(entry.job_id, calls.pop(0), here)
+        self._cancel_over(entry)
         job = facts.jobs.get(entry.job_id)
         if job is None and entry.job_id in facts.forgotten_jobs:
             return
@@ -351,21 +349,16 @@ class _Judge:
             message = f"a cancel of job {job.id} returned {entry.state!r}: {here}, {job.last()}"
             facts.report(8, "cancel-state", message)
         job.cancelled = (facts.number, facts.now)
-        for run in facts.running_of.get(job.id, {}).values():
-            execution = facts.executions.get(run.id)
-            if execution is not None and not execution.fenced and not execution.reported:
-                execution.reported = True
-                message = f"{execution.name()} is not fenced and runs after the return of a cancel: "
-                facts.report(9, "runs-after-cancel", f"{message}{here}, {run.begin()}, {execution.last()}")
+        judge_cancelled(facts, job)
 
-    def _check_bound(self, job_id: str, call: tuple[int, float], until: str) -> None:
-        facts = self._facts
-        number, time = call
-        if facts.now > max(time, facts.resumed) + CANCEL_BOUND + CANCEL_SLACK:
-            message = (
-                f"a cancel of job {job_id} took {facts.now - time:g} s: {cite(number, 'cancel-called', time)}"
-            )
-            facts.report(11, "cancel-late", f"{message}, {until}")
+    def _cancel_over(self, entry: HistoryEntry) -> None:
+        facts, here = self._facts, self._facts.here(entry.kind)
+        calls = facts.cancels.get(entry.job_id)
+        if not calls:
+            facts.report(0, "cancel-unmatched", f"no cancel of job {entry.job_id} was called: {here}")
+        else:
+            # Which call it was does not matter: when each is in time, so is the first call with the first end.
+            judge_cancel_bound(facts, entry.job_id, calls.pop(0), here)
 
     # ---- What runs, and who can be reached ----
 
@@ -415,26 +408,42 @@ class _Judge:
 
     def _cut(self, entry: HistoryEntry) -> None:
         facts = self._facts
-        node = facts.node(entry.node)
+        node, heard = facts.node(entry.node), entry.detail.get("heard")
+        if not isinstance(heard, bool):
+            self._malformed(entry, "whether its own messages arrive is missing from the cut")
+            return
         for run in node.running.values():
             judge_kill(facts, run)
-        if node.settled(facts.now):
-            node.trouble_from = facts.now
+        node.hear(facts.now, heard=heard)
         if node.cut_at is None:
             node.cut_at = facts.now
 
     def _joined(self, entry: HistoryEntry) -> None:
         node = self._facts.node(entry.node)
         node.cut_at, node.joined_at = None, self._facts.now
+        node.hear(self._facts.now, heard=True)
 
     def _orchestrator_down(self, entry: HistoryEntry) -> None:
         self._facts.down = True
 
     def _orchestrator_up(self, entry: HistoryEntry) -> None:
         facts = self._facts
+        rolled_back, clock_jumped, noticed = map(entry.detail.get, ("rolled_back", "clock_jumped", "noticed"))
+        if not all(isinstance(value, bool) for value in (rolled_back, clock_jumped, noticed)):
+            self._malformed(entry, "rolled_back, clock_jumped or noticed is missing from the orchestrator")
+            return
+        if not facts.down:
+            message = f"the orchestrator is up again, and was not down: {facts.here(entry.kind)}"
+            facts.report(0, "up-not-down", message)
+            return  # it had no standstill, so nothing waits for its end
         facts.down, facts.resumed = False, facts.now + LOST_AFTER
-        if entry.detail.get("rolled_back") is True:
+        if noticed and facts.jobs:  # with nothing in its store it is a first start
+            facts.settled_at = facts.resumed
+        if clock_jumped:
+            facts.jumped_at = facts.now
+        if rolled_back:
             facts.roll_back()
+            self._open = True
 
     def _faults_end(self, entry: HistoryEntry) -> None:
         """Take note of nothing: no promise waits for it."""
@@ -443,26 +452,6 @@ class _Judge:
         facts = self._facts
         for job_id, calls in facts.cancels.items():
             for call in calls:
-                # One that was under way when the store was put back may have raised, which the log does not tell.
-                if not facts.down and call[1] > facts.rolled_back_at:
-                    self._check_bound(job_id, call, f"and has not returned at {facts.here(entry.kind)}")
+                judge_cancel_bound(facts, job_id, call, f"and has not returned at {facts.here(entry.kind)}")
         judge_end(facts, all_ended=entry.detail.get("expect_all_ended") is True)
         self._handlers.clear()
-
-
-def _spec(detail: Mapping[str, object]) -> SpecFacts | None:
-    """Return what a job was submitted with, or None when some of it is missing.
-
-    The limits may be in ``timeouts``, or beside it, for a detail that has plain values only.
-    """
-    nested = detail.get("timeouts")
-    limits = cast("Mapping[str, object]", nested) if isinstance(nested, Mapping) else detail
-    partitions, attempts = as_number(detail.get("partitions")), as_number(detail.get("max_attempts"))
-    known = {"queue", "execution", "total"} <= limits.keys()
-    if partitions is None or attempts is None or not known or "type" not in detail:
-        return None
-    kind = str(detail["type"]).lower()
-    queue, execution, total = (as_number(limits[name]) or None for name in ("queue", "execution", "total"))
-    return SpecFacts(
-        0 if kind in _EVERY_NODE else int(partitions), int(attempts), queue, execution, total, kind
-    )

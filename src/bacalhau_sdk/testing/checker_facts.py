@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from attrs import Factory, define, frozen
@@ -36,6 +37,7 @@ __all__ = [
     "Violation",
     "as_number",
     "cite",
+    "read_spec",
 ]
 
 # What the document says.
@@ -76,6 +78,8 @@ EXECUTION_RANK = {
 OFFERED = 1
 ACCEPTED = 2
 TERMINAL = 5
+
+_EVERY_NODE = frozenset({"ops", "daemon"})
 
 
 @frozen
@@ -121,6 +125,7 @@ class JobFacts:
         partitions: What is known of each partition.
         accepted_at: When the first node was recorded to have accepted it.
         timed_out: Whether an execution of it has passed a limit.
+        told_at: When an execution of it was first told to stop because the job is ended.
         cancelled: The entry and the time of the return of a cancel.
     """
 
@@ -134,6 +139,7 @@ class JobFacts:
     partitions: dict[int, PartitionFacts] = Factory(dict[int, "PartitionFacts"])
     accepted_at: float | None = None
     timed_out: bool = False
+    told_at: float = math.inf
     cancelled: tuple[int, float] | None = None
 
     def last(self) -> str:
@@ -151,6 +157,7 @@ class PartitionFacts:
         accepted: The first execution of each attempt that was accepted.
         permanent: An execution that ended with a permanent fault.
         completed: A completed one.
+        last: The one that was recorded first after all others.
     """
 
     highest: int = 0
@@ -158,6 +165,7 @@ class PartitionFacts:
     accepted: dict[int, ExecutionFacts] = Factory(dict[int, "ExecutionFacts"])
     permanent: ExecutionFacts | None = None
     completed: ExecutionFacts | None = None
+    last: ExecutionFacts | None = None
 
 
 @define(eq=False)
@@ -174,6 +182,7 @@ class ExecutionFacts:
         entry: The entry that recorded its state.
         number: Which entry that is.
         born: The entry that recorded it first.
+        since: When that was.
         state: The recorded state.
         rank: How far that is.
         accepted: Whether the node was heard to have accepted it.
@@ -193,6 +202,7 @@ class ExecutionFacts:
     entry: HistoryEntry
     number: int
     born: int
+    since: float
     state: str = ""
     rank: int = -1
     accepted: bool = False
@@ -261,7 +271,9 @@ class NodeFacts:
         used_memory: What they ask for.
         cut_at: Since when it cannot be reached, or None.
         joined_at: When it last could be reached again.
-        trouble_from: When it was cut after the last time that it was reached for long.
+        silent_from: Since when its own messages do not arrive, or None.
+        heard_from: Since when they last arrive again.
+        trouble_from: Since when they did not arrive, after the last time that they arrived for long.
     """
 
     name: str
@@ -274,11 +286,30 @@ class NodeFacts:
     used_memory: float = 0.0
     cut_at: float | None = None
     joined_at: float = -math.inf
+    silent_from: float | None = None
+    heard_from: float = -math.inf
     trouble_from: float = -math.inf
 
     def settled(self, now: float) -> bool:
         """Return whether it can be reached and has been for so long that it has heard everything."""
         return self.cut_at is None and now - self.joined_at > REACH_SETTLE
+
+    def heard(self, now: float) -> bool:
+        """Return whether its own messages arrive and have for so long that it has been heard."""
+        return self.silent_from is None and now - self.heard_from > REACH_SETTLE
+
+    def hear(self, now: float, *, heard: bool) -> None:
+        """Take note of whether its own messages arrive from now on."""
+        if heard and self.silent_from is not None:
+            self.silent_from, self.heard_from = None, now
+        elif not heard and self.silent_from is None:
+            if self.heard(now):
+                self.trouble_from = now
+            self.silent_from = now
+
+    def silent_since(self, time: float) -> bool:
+        """Return whether its own messages did not arrive at some moment since then, as when its process was down."""
+        return self.silent_from is not None or self.heard_from >= time
 
 
 class Facts:
@@ -294,7 +325,6 @@ class Facts:
         self.forgotten_jobs: dict[str, JobFacts] = {}
         self.forgotten_executions: dict[str, ExecutionFacts] = {}
         self.listing = False
-        self.rolled_back_at = -math.inf
         # What happens, whether it is recorded or not.
         self.runs: dict[str, RunFacts] = {}
         self.running_of: dict[str, dict[str, RunFacts]] = {}
@@ -302,7 +332,10 @@ class Facts:
         self.cancels: dict[str, list[tuple[int, float]]] = {}  # those that have not returned
         self.cancel_asked: set[str] = set()
         self.down = False
-        self.resumed = -math.inf  # from then on limits and silence count again
+        # After a standstill limits and silence count again from then on, as they must, or may when it was not noticed.
+        self.settled_at = -math.inf
+        self.resumed = -math.inf
+        self.jumped_at = -math.inf  # limits of what was submitted by then are on another scale
 
     def report(self, promise: int, rule: str, message: str) -> None:
         """Note a violation."""
@@ -322,7 +355,8 @@ class Facts:
             job = self.jobs[job_id] = JobFacts(job_id, self.now)
             before = self.forgotten_jobs.get(job_id) if self.listing else None
             if before is not None:
-                job.since, job.spec, job.timed_out = before.since, before.spec, before.timed_out
+                job.since, job.spec = before.since, before.spec
+                job.timed_out, job.told_at = before.timed_out, before.told_at
         return job
 
     def node(self, name: str) -> NodeFacts:
@@ -338,8 +372,26 @@ class Facts:
         self.forgotten_executions.update(self.executions)
         self.jobs.clear()
         self.executions.clear()
-        self.rolled_back_at = self.now
         self.listing = True
+
+
+def read_spec(detail: Mapping[str, object]) -> SpecFacts | None:
+    """Return what a job was submitted with, or None when some of it is missing."""
+    partitions, attempts = as_number(detail.get("partitions")), as_number(detail.get("max_attempts"))
+    limits = [detail.get(name, "missing") for name in ("queue", "execution", "total")]
+    numbers = [as_number(limit) for limit in limits]
+    if (
+        partitions is None
+        or attempts is None
+        or "type" not in detail
+        or numbers.count(None) != limits.count(None)
+    ):
+        return None
+    kind = str(detail["type"]).lower()
+    queue, execution, total = numbers
+    return SpecFacts(
+        0 if kind in _EVERY_NODE else int(partitions), int(attempts), queue, execution, total, kind
+    )
 
 
 def as_number(value: object) -> float | None:

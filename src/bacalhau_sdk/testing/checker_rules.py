@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from .checker_facts import (
+    CANCEL_BOUND,
+    CANCEL_SLACK,
     DELAY,
     FIRST_NEWS,
     GRACE,
@@ -19,8 +23,12 @@ from .checker_facts import (
     RunFacts,
     cite,
 )
+from .history import HistoryEntry
 
 __all__ = [
+    "judge_attempts",
+    "judge_cancel_bound",
+    "judge_cancelled",
     "judge_completed",
     "judge_end",
     "judge_ended_execution",
@@ -28,6 +36,7 @@ __all__ = [
     "judge_job_limits",
     "judge_kill",
     "judge_new_execution",
+    "judge_record_after_cancel",
     "judge_running_time",
     "judge_start",
     "judge_told_out",
@@ -82,11 +91,13 @@ def judge_new_execution(facts: Facts, execution: ExecutionFacts, *, after_end: b
             f"{execution.name()} is made after its job: {execution.last()}, {job.last()}",
         )
     node = facts.nodes.get(execution.node)
-    if node is not None and node.cut_at is not None:
+    if node is not None and node.silent_from is not None:
         # After a standstill nodes have their time to be heard, and only then is one missed.
-        silent = facts.now - max(node.cut_at, facts.resumed)
+        silent = facts.now - max(node.silent_from, facts.resumed)
         if silent > LOST_AFTER + DELAY:
-            message = f"{execution.name()} is offered to a node that is lost, cut at {node.cut_at:g} s: "
+            message = (
+                f"{execution.name()} is offered to a node that is lost, silent from {node.silent_from:g} s: "
+            )
             facts.report(15, "offered-to-lost", message + execution.last())
 
 
@@ -98,14 +109,22 @@ def judge_attempts(facts: Facts, job: JobFacts, index: int, attempt: int) -> Non
 
 
 def judge_completed(facts: Facts, job: JobFacts) -> None:
-    """Judge whether a job that is recorded as completed is complete."""
+    """Judge whether a job that is recorded as completed is complete; one of nothing but refusals is not."""
     expected = set(range(job.spec.partitions)) if job.spec is not None else set[int]()
     done = {index for index, partition in job.partitions.items() if partition.completed is not None}
     missing = (expected | job.partitions.keys()) - done
+    if job.spec is None or job.spec.type == "ops":  # which type it is may be told later
+        missing = {index for index in missing if not _refused_for_good(job, index)}
     if missing or not done:
         named = ", ".join(map(str, sorted(missing))) or "0"
         message = f"job {job.id} has no completed execution of partition {named}: {job.last()}"
         facts.report(1, "completed-without-execution", message)
+
+
+def _refused_for_good(job: JobFacts, index: int) -> bool:
+    partition = job.partitions.get(index)
+    last = partition.last if partition is not None else None
+    return last is not None and last.state == "ASK_FOR_BID_REJECTED"
 
 
 def judge_ended_execution(facts: Facts, execution: ExecutionFacts) -> None:
@@ -113,7 +132,12 @@ def judge_ended_execution(facts: Facts, execution: ExecutionFacts) -> None:
     run = facts.runs.get(execution.id)
     if execution.state == "COMPLETED" and run is None:
         facts.report(1, "completed-unrun", f"{execution.name()} never ran: {execution.last()}")
-    if execution.state == "ASK_FOR_BID_REJECTED" and run is not None:
+    # A node whose process was down meanwhile may have begun it before, and knows no more of it.
+    if (
+        execution.state == "ASK_FOR_BID_REJECTED"
+        and run is not None
+        and not run.node.silent_since(execution.since)
+    ):
         message = f"{execution.name()} was refused, and ran: {execution.last()}, {run.begin()}"
         facts.report(0, "refused-ran", message)
     elif run is not None and run.stopped is None and not execution.fenced:
@@ -131,17 +155,53 @@ def _judge_fence(facts: Facts, execution: ExecutionFacts) -> None:
     if execution.state in {"COMPLETED", "ASK_FOR_BID_REJECTED"}:
         message = f"{execution.name()} is fenced, and its state is the word of its node: {execution.last()}"
         facts.report(0, "fenced-state", message)
-    if now < facts.resumed - ROUNDING:
-        message = f"{execution.name()} is fenced while nodes have until {facts.resumed:g} s to be heard: "
+    if now < facts.settled_at - ROUNDING:
+        message = f"{execution.name()} is fenced while nodes have until {facts.settled_at:g} s to be heard: "
         facts.report(14, "fenced-settling", message + execution.last())
         return
     node = facts.nodes.get(execution.node)
-    told = execution.told_at is not None and now - execution.told_at >= GRACE - ROUNDING
+    told = execution.told_at is not None and (
+        execution.told_at <= facts.jumped_at or now - execution.told_at >= GRACE - ROUNDING
+    )
     if node is None or told:
         return
-    if node.settled(now) or now - node.trouble_from < LOST_AFTER - FIRST_NEWS:
+    if node.heard(now) or now - node.trouble_from < LOST_AFTER - FIRST_NEWS:
         message = f"{execution.name()} is fenced, its node is not lost, and it had not its grace to stop: "
         facts.report(15, "fenced-reachable", message + execution.last())
+
+
+# ---- Cancelling ----
+
+
+def judge_cancelled(facts: Facts, job: JobFacts) -> None:
+    """Judge what runs of a job when a cancel of it returns."""
+    for run in facts.running_of.get(job.id, {}).values():
+        execution = facts.executions.get(run.id)
+        if execution is not None and not execution.fenced and not execution.reported:
+            execution.reported = True
+            message = f"{execution.name()} is not fenced and runs after the return of a cancel: "
+            message += f"{facts.here('cancel-returned')}, {run.begin()}, {execution.last()}"
+            facts.report(9, "runs-after-cancel", message)
+
+
+def judge_record_after_cancel(facts: Facts, job: JobFacts, entry: HistoryEntry) -> None:
+    """Judge a record of a job, which is legal only before a cancel has returned."""
+    if job.cancelled is not None:
+        subject = f"execution {entry.execution_id}" if entry.execution_id else "the job"
+        message = f"{subject} of job {job.id} is recorded after the return of a cancel: "
+        cancel = cite(job.cancelled[0], "cancel-returned", job.cancelled[1])
+        what = f"{entry.kind} {entry.state}".rstrip()
+        facts.report(10, "recorded-after-cancel", f"{message}{facts.here(what)}, {cancel}")
+
+
+def judge_cancel_bound(facts: Facts, job_id: str, call: tuple[int, float], until: str) -> None:
+    """Judge how long a cancel took that returns, is abandoned, or goes on; nobody is answered while nobody is there."""
+    number, time = call
+    if not facts.down and facts.now > max(time, facts.resumed) + CANCEL_BOUND + CANCEL_SLACK:
+        message = (
+            f"a cancel of job {job_id} took {facts.now - time:g} s: {cite(number, 'cancel-called', time)}"
+        )
+        facts.report(11, "cancel-late", f"{message}, {until}")
 
 
 # ---- Time ----
@@ -155,13 +215,16 @@ def judge_told_out(facts: Facts, execution: ExecutionFacts) -> None:
         _judge_limit(facts, execution.job, facts.runs.get(execution.id), what)
 
 
-def _judge_limit(facts: Facts, job: JobFacts, run: RunFacts | None, what: str) -> None:
-    """Judge a limit that has fired."""
-    spec, at = job.spec, facts.now + ROUNDING
-    if facts.now < facts.resumed - ROUNDING:
-        facts.report(14, "limit-settling", f"limits count again at {facts.resumed:g} s, but {what}")
+def _judge_limit(
+    facts: Facts, job: JobFacts, run: RunFacts | None, what: str, told_at: float = math.inf
+) -> None:
+    """Judge a limit that has fired; its job may have been told to stop before it is recorded to be over."""
+    spec, jumped = job.spec, job.since <= facts.jumped_at
+    at = math.inf if jumped else facts.now + ROUNDING  # on another scale any limit may have passed
+    if facts.settled_at - LOST_AFTER < told_at and facts.now < facts.settled_at - ROUNDING:
+        facts.report(14, "limit-settling", f"limits count again at {facts.settled_at:g} s, but {what}")
     elif spec is not None:
-        unaccepted = job.accepted_at is None or job.accepted_at > job.since + (spec.queue or 0)
+        unaccepted = jumped or job.accepted_at is None or job.accepted_at > job.since + (spec.queue or 0)
         passed = (
             (spec.total is not None and at >= job.since + spec.total)
             or (spec.queue is not None and unaccepted and at >= job.since + spec.queue)
@@ -184,14 +247,14 @@ def judge_ended_job(facts: Facts, job: JobFacts) -> None:
     if job.state == "CANCELLED" and job.id not in facts.cancel_asked:
         facts.report(12, "cancelled-unasked", f"nobody has cancelled job {job.id}: {job.last()}")
     if job.state == "TIMED_OUT" and not job.timed_out:
-        _judge_limit(facts, job, None, f"job {job.id} has timed out: {job.last()}")
+        _judge_limit(facts, job, None, f"job {job.id} has timed out: {job.last()}", job.told_at)
     judge_job_limits(facts, job)
 
 
 def judge_job_limits(facts: Facts, job: JobFacts) -> None:
     """Judge whether a job that has ended, was accepted, or goes on, has passed a limit long ago."""
     spec = job.spec
-    if spec is None or (spec.total is None and (spec.queue is None or job.accepted_at is not None)):
+    if spec is None or job.since <= facts.jumped_at:
         return
     for limit, name in ((spec.total, "total"), (spec.queue if job.accepted_at is None else None, "queue")):
         if limit is not None and facts.now > max(job.since + limit, facts.resumed) + LIMIT_LATE:
@@ -206,6 +269,8 @@ def judge_running_time(facts: Facts, execution: ExecutionFacts) -> None:
     """Judge whether an execution that is recorded as running, and no more or still, was to be stopped long ago."""
     spec = execution.job.spec
     if spec is None or spec.execution is None or execution.told_at is not None:
+        return
+    if execution.job.since <= facts.jumped_at:
         return
     due = max(execution.running_at + spec.execution, facts.resumed) + LIMIT_LATE
     run = facts.runs.get(execution.id)
