@@ -17,10 +17,10 @@ from bacalhau_sdk.model.node import Check, EngineInfo, NodeInfo, Refusal
 from bacalhau_sdk.model.platform import Platform, PlatformSupport
 from bacalhau_sdk.model.record import JobRecord
 from bacalhau_sdk.model.resources import Resources
-from bacalhau_sdk.scheduling.node_index import NodeEntry, NodeIndex
+from bacalhau_sdk.scheduling.node_index import NodeEntry, NodeIndex, NodeSet
 from bacalhau_sdk.scheduling.plan import Plan
 from bacalhau_sdk.scheduling.ranking import Ranker, default_rank
-from bacalhau_sdk.scheduling.schedule import ClusterSnapshot, Reservation, schedule
+from bacalhau_sdk.scheduling.schedule import ClusterSnapshot, schedule
 
 FAILED = Outcome(failure=Failure(FailureKind.PERMANENT, "wasm.invalid_module", "no module"))
 FAULT = Outcome(failure=Failure(FailureKind.INFRASTRUCTURE, "node.io", "disk full"))
@@ -138,7 +138,7 @@ def planned(
     *,
     ranker: Ranker = default_rank,
     settled_at: float = -math.inf,
-    withheld: Reservation | None = None,
+    withheld: NodeSet = 0,
     now: float = 10.0,
 ) -> Plan:
     """Return what the scheduler makes of a job, at 10 s unless said otherwise."""

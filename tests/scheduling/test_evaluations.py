@@ -150,32 +150,21 @@ def test_a_job_that_has_ended_is_gone(queue: EvaluationQueue) -> None:
     for job_id in ("ready", "blocked", "unknown"):
         queue.forget(job_id)
     queue.unblock_all()
-    assert (drain(queue), queue.first_blocked(), len(queue)) == ([], None, 0)
+    assert (drain(queue), list(queue.blocked_since(9.0)), len(queue)) == ([], [], 0)
     assert not any(value for name, value in vars(queue).items() if name != "_count"), "nothing of it is kept"
 
 
-def test_the_first_of_the_blocked_ones_is_known(queue: EvaluationQueue) -> None:
-    for job_id, priority, age in (("young", 0, 2.0), ("old", 0, 1.0), ("urgent", 1, 3.0)):
-        queue.block(look(job_id, priority, age), SMALL if priority else LARGE)
-    for expected in ("urgent", "old", "young"):
-        first = queue.first_blocked()
-        assert first is not None
-        assert first.job_id == expected
-        queue.forget(expected)
-    assert queue.first_blocked() is None
-
-
-def test_one_that_is_looked_at_is_not_blocked(queue: EvaluationQueue) -> None:
-    queue.block(look("first", 1), SMALL)
-    queue.block(look("second"), LARGE)
-    queue.put(look("first", 1))
-    blocked = queue.first_blocked()
-    assert blocked is not None
-    assert blocked.job_id == "second"
-    queue.block(look("first", 1), SMALL)
-    blocked = queue.first_blocked()
-    assert blocked is not None
-    assert blocked.job_id == "first"
+def test_the_first_of_each_blocked_group_is_known_if_it_is_old_enough(queue: EvaluationQueue) -> None:
+    for job_id, age in (("young", 3.0), ("old", 1.0), ("older", 0.5)):
+        queue.block(look(job_id, 0, age), LARGE)
+    queue.block(look("other", 0, 2.0), SMALL)
+    since = {
+        time: [(each.job_id, want) for each, want in queue.blocked_since(time)] for time in (0.4, 1.0, 2.0)
+    }
+    assert since == {0.4: [], 1.0: [("older", LARGE)], 2.0: [("older", LARGE), ("other", SMALL)]}
+    queue.forget("older")
+    queue.put(look("other", 0, 2.0))
+    assert [each.job_id for each, _ in queue.blocked_since(9.0)] == ["old"]
 
 
 @pytest.mark.parametrize(

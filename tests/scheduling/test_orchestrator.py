@@ -507,7 +507,6 @@ def test_of_jobs_that_have_ended_only_the_records_are_kept() -> None:
     desk.cancel("blocked")
     desk.report(E.COMPLETED, DONE)
     assert desk.states() == "j COMPLETED, blocked CANCELLED, j-0 COMPLETED"
-    assert desk.core._evaluations.first_blocked() is None
     kept = {name: value for name, value in vars(desk.core._evaluations).items() if name != "_count"}
     assert not any(kept.values()), kept
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bacalhau_sdk.model.execution import ExecutionState
-from bacalhau_sdk.model.message import AskForBid, ExecutionUpdate
+from bacalhau_sdk.model.job import Timeouts
+from bacalhau_sdk.model.message import AskForBid, BidResult, ExecutionUpdate
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.orchestrator import STARVING_AFTER
-from bacalhau_sdk.scheduling.schedule import Reservation
 from tests.scheduling.desk import BIG, Desk, Sent
-from tests.scheduling.makers import DONE, index, job, node, planned, wasm
+from tests.scheduling.makers import DONE, index, job, node, planned, refusal, wasm
 
 E = ExecutionState
 SMALL = wasm(resources=Resources(cpu=2))
@@ -74,9 +74,35 @@ def test_when_it_finds_room_elsewhere_what_was_held_up_goes_on() -> None:
 
 def test_a_plan_has_nothing_on_nodes_that_are_withheld() -> None:
     known = index(node("n1"), node("n2"))
-    kept = Reservation("other", 0b01)
-    assert {each.node for each in planned(job(wasm(count=3)), nodes=known, withheld=kept).executions} == {
+    assert {each.node for each in planned(job(wasm(count=3)), nodes=known, withheld=0b01).executions} == {
         "n2"
     }
-    all_kept = planned(job(), nodes=known, withheld=Reservation("other", 0b11))
+    all_kept = planned(job(), nodes=known, withheld=0b11)
     assert (all_kept.executions, all_kept.blocked is not None) == ((), True)
+
+
+def test_nodes_that_have_refused_it_for_good_are_not_kept() -> None:
+    desk = Desk(node("n1"), node("n2"))
+    desk.submit("busy", wasm(resources=Resources(cpu=2), selector="name = n2"))
+    desk.submit("half", wasm(resources=Resources(cpu=2), selector="name = n1"))
+    desk.submit("large", BIG)
+    desk.hear("n1", ExecutionUpdate("half-0", E.COMPLETED, DONE))
+    desk.hear("n1", BidResult("large-0", (refusal("n1"),)))
+    desk.until(STARVING_AFTER, node("n1"), node("n2"), busy_0=E.RUNNING)
+    assert offered(desk.submit("small", SMALL)) == ["small"]
+    assert desk.executions["small-0"].node == "n1"
+
+
+def test_one_that_waits_for_a_node_that_is_not_there_protects_nobody_and_hides_nobody() -> None:
+    desk = starving()
+    patient = wasm(selector="zone = nowhere", priority=9, timeouts=Timeouts(queue=10_000))
+    desk.submit("patient", patient)
+    desk.now = STARVING_AFTER
+    assert offered(desk.submit("small", SMALL)) == []
+
+
+def test_an_urgent_one_that_does_not_fit_either_takes_no_protection_away() -> None:
+    desk = starving()
+    desk.now = STARVING_AFTER
+    desk.submit("urgent", wasm(resources=Resources(cpu=3), priority=5))
+    assert offered(desk.submit("small", SMALL)) == []

@@ -19,6 +19,7 @@ class Trigger(enum.Enum):
     JOB_CANCEL = "job-cancel"
     EXECUTION_UPDATE = "exec-update"
     DEADLINE = "deadline"
+    NODE_JOIN = "node-join"
     NODE_LEAVE = "node-leave"
     RECOVERY = "recovery"
 

@@ -7,6 +7,8 @@ import math
 
 __all__ = ["Agenda"]
 
+_SPARE = 64
+
 
 class Agenda:
     """One time for each job; a later entry of a job replaces its earlier one."""
@@ -22,6 +24,10 @@ class Agenda:
         elif self._times.get(job_id) != time:
             self._times[job_id] = time
             heapq.heappush(self._heap, (time, job_id))
+        if len(self._heap) > 2 * len(self._times) + _SPARE:
+            # Jobs that have ended leave their times behind.
+            self._heap = [(due, known) for known, due in self._times.items()]
+            heapq.heapify(self._heap)
 
     def put_if_earlier(self, job_id: str, time: float) -> None:
         """Look at a job at a time, unless it is looked at before anyway."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 from ..model.evaluation import Evaluation
 from .plan import Want
@@ -15,9 +16,9 @@ _Key = tuple[int, float, int]
 class EvaluationQueue:
     """Orders evaluations by priority, then by age; at most one is kept for each job.
 
-    A job that found no room is *blocked*, in a group with those of an equal `Want`. When room may have appeared, only the first
-    of each group is looked at; the next one follows once the first has found room. So a change of capacity costs as many looks
-    as there are different wants, however many jobs wait, and a small job may pass a large one of another want.
+    A job that found no room is *blocked*, in a group with those of an equal `Want`, the oldest first. When room may have appeared,
+    only the first of each group is looked at; the next one follows once the first has found room. So a change of capacity costs as
+    many looks as there are different wants, however many jobs wait, and a small job may pass a large one of another want.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,6 @@ class EvaluationQueue:
         self._blocked: dict[Want, list[tuple[_Key, str]]] = {}
         self._wants: dict[str, Want] = {}
         self._tried: dict[str, Want] = {}
-        self._in_order: list[tuple[_Key, str]] = []
         self._order: dict[str, int] = {}
         self._count = 0
 
@@ -61,17 +61,16 @@ class EvaluationQueue:
         self._waiting[job_id] = (key, evaluation)
         self._wants[job_id] = want
         heapq.heappush(self._blocked.setdefault(want, []), (key, job_id))
-        heapq.heappush(self._in_order, (key, job_id))
 
-    def first_blocked(self) -> Evaluation | None:
-        """Return the one of the blocked jobs that goes before all others, or None."""
-        while self._in_order:
-            key, job_id = self._in_order[0]
-            waiting = self._waiting.get(job_id)
-            if job_id in self._wants and waiting is not None and waiting[0] == key:
-                return waiting[1]
-            heapq.heappop(self._in_order)
-        return None
+    def blocked_since(self, time: float) -> Iterator[tuple[Evaluation, Want]]:
+        """Iterate over the first of each group of blocked jobs, if it was submitted at a time or before."""
+        for want, group in self._blocked.items():
+            while group and self._wants.get(group[0][1]) != want:
+                heapq.heappop(group)
+            if group:
+                evaluation = self._waiting[group[0][1]][1]
+                if evaluation.created_at <= time:
+                    yield evaluation, want
 
     def precedes(self, one: Evaluation, other: Evaluation) -> bool:
         """Say whether a job goes before another one, by priority, then by age."""

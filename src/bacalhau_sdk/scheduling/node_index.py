@@ -229,7 +229,11 @@ class NodeIndex:
 
     def without(self, nodes: NodeSet, name: str) -> NodeSet:
         """Return a set without one node."""
-        return nodes & ~(1 << self._entries[name].slot)
+        return nodes & ~self.named((name,))
+
+    def named(self, names: Iterable[str]) -> NodeSet:
+        """Return the nodes of some names; those that are not known are left out."""
+        return _bits(self._entries[name].slot for name in names if name in self._entries)
 
     def shortlist(self, demand: Demand, nodes: NodeSet, length: int, start: int) -> NodeSet:
         """Return those of some nodes that are worth ranking: all, or the best of very many as far as that shows in the sets.

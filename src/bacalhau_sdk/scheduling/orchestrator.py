@@ -32,9 +32,10 @@ from .explaining import execution_line, waiting_lines
 from .lifecycle import advance, is_news
 from .matching import Demand
 from .membership import Membership
+from .node_index import NodeSet
 from .plan import Plan, events_between, job_events_between, messages_between
 from .ranking import Ranker, default_rank
-from .schedule import ClusterSnapshot, Reservation, refusals_of, schedule
+from .schedule import ClusterSnapshot, refusals_of, schedule
 
 __all__ = ["OrchestratorCore"]
 
@@ -136,7 +137,7 @@ class OrchestratorCore:
             case Restore(snapshot):
                 self._restore(snapshot, now)
             case Tick():
-                pass
+                self._wake_at = math.inf
         self._look_at_what_is_due(now)
         self._evaluate(now)
         return self._effects(now)
@@ -187,7 +188,7 @@ class OrchestratorCore:
     def _receive(self, envelope: Envelope, now: float) -> None:
         heartbeat = isinstance(envelope.message, Heartbeat)
         if not heartbeat and self._membership.sign_of_life(envelope.sender, envelope.sequence, now):
-            self._evaluations.unblock_all()
+            self._is_back(envelope.sender)
         match envelope.message:
             case BidResult() as answer:
                 self._hear_bid(envelope, answer, now)
@@ -217,8 +218,11 @@ class OrchestratorCore:
         state = ExecutionState.ASK_FOR_BID_REJECTED
         refused = advance(execution, state, now, refusals=answer.refusals, sequence=envelope.sequence)
         self._put_execution(refused, now)
+        entry = self._membership.nodes.get(envelope.sender)
+        renewed = entry is not None and entry.info.revision != execution.node_revision
         for refusal in answer.refusals:
-            if not refusal.lasting and refusal.check is not Check.BROADCAST:
+            # A node that has changed since is asked again at once, as soon as its new broadcast is known.
+            if not refusal.lasting and not (refusal.check is Check.BROADCAST and renewed):
                 self._membership.saturate(envelope.sender, refusal)
                 break
         self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
@@ -249,14 +253,24 @@ class OrchestratorCore:
         ):
             self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
 
+    def _is_back(self, node: str) -> None:
+        """Have those jobs looked at that a node that counted as lost, or as unknown, may matter to."""
+        self._evaluations.unblock_all()
+        for execution_id in self._membership.held_by(node):
+            self._look_at(self._job_of[execution_id], Trigger.NODE_JOIN)
+
     def _hear(self, envelope: Envelope, heartbeat: Heartbeat, now: float) -> None:
         node, sequence = envelope.sender, envelope.sequence
         if heartbeat.info.name != node:
             return
+        known = self._membership.nodes.get(node)
+        was_away = known is None or known.lost_at is not None
         roomier = self._membership.heard_of(heartbeat.info, sequence, now)
         if roomier is None:
             return
-        if roomier:
+        if was_away:
+            self._is_back(node)
+        elif roomier:
             self._evaluations.unblock_all()
         reported = dict(heartbeat.executions)
         for execution_id in self._membership.held_by(node):
@@ -347,20 +361,26 @@ class OrchestratorCore:
         """Return what the scheduler would make of a job now, without doing it."""
         return schedule(self._snapshot, evaluation, now, self._reserved_before(evaluation, now))
 
-    def _reserved_before(self, evaluation: Evaluation, now: float) -> Reservation | None:
-        """Return the nodes that are kept for a job that goes before another one and has been passed for too long."""
-        first = self._evaluations.first_blocked()
-        if first is None or now < first.created_at + STARVING_AFTER:
-            return None
-        if self._evaluations.precedes(evaluation, first):
-            return None
-        self._reserving.add(first.job_id)
-        nodes = self._membership.nodes.matching(Demand.of(self._jobs[first.job_id].spec))
-        return Reservation(first.job_id, nodes)
+    def _reserved_before(self, evaluation: Evaluation, now: float) -> NodeSet:
+        """Return the nodes that are kept for jobs that go before another one and have been passed for too long."""
+        nodes = self._membership.nodes
+        kept: NodeSet = 0
+        for starving, want in self._evaluations.blocked_since(now - STARVING_AFTER):
+            if starving.job_id == evaluation.job_id or self._evaluations.precedes(evaluation, starving):
+                continue
+            wanted = nodes.matching(want.demand)
+            for name, _ in want.without:
+                wanted = nodes.without(wanted, name)
+            if want.only:
+                wanted &= nodes.named(want.only)
+            if wanted:
+                self._reserving.add(starving.job_id)
+                kept |= wanted
+        return kept
 
     def _apply(self, plan: Plan, evaluation: Evaluation, now: float) -> None:
         for execution in plan.executions:
-            self._put_execution(execution, now)
+            self._put_execution(execution, now, plan.job)
         self._put_job(plan.job, now)
         self._agenda.put(plan.job.id, plan.wake_at)
         if plan.blocked is not None:
@@ -386,8 +406,9 @@ class OrchestratorCore:
         self._changes.jobs[job.id] = job
         self._changes.events += job_events_between(before, job, now)
 
-    def _put_execution(self, execution: Execution, now: float) -> None:
-        job = self._jobs[execution.job_id]
+    def _put_execution(self, execution: Execution, now: float, job: JobRecord | None = None) -> None:
+        """Take over an execution; its job is the one that is recorded with it, if that changes as well."""
+        job = job or self._jobs[execution.job_id]
         before = self._executions.get(execution.job_id, {}).get(execution.id)
         self._keep(execution)
         self._changes.executions[execution.id] = execution

@@ -23,11 +23,13 @@ class Want:
         demand: What the job asks of a node.
         without: The nodes that have refused it for good, each with the revision for which that holds.
         only: The nodes of which one is needed; empty when any will do.
+        priority: Of the job: those of a group differ in age only.
     """
 
     demand: Demand
     without: tuple[tuple[str, int], ...] = ()
     only: tuple[str, ...] = ()
+    priority: int = 0
 
 
 @frozen

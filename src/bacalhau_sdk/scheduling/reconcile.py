@@ -154,12 +154,7 @@ def _too_late(job: JobRecord, reach: Reach, now: float, *, accepted: bool) -> En
 
 def _failed(ended: Sequence[Execution]) -> Ending:
     """Return the end of a job of which partitions did not come to success: the worst of them is the reason."""
-    by_state = {execution.state: execution for execution in reversed(ended)}
-    execution = (
-        by_state.get(ExecutionState.FAILED)
-        or by_state.get(ExecutionState.CANCELLED)
-        or by_state[ExecutionState.TIMED_OUT]
-    )
+    execution = min(ended, key=_badness)
     where = f"partition {execution.partition_index}"
     tried = f", attempt {execution.attempt}" if execution.attempt > 1 else ""
     if execution.state is ExecutionState.TIMED_OUT:
@@ -172,6 +167,16 @@ def _failed(ended: Sequence[Execution]) -> Ending:
         failure = Failure(FailureKind.INFRASTRUCTURE, code, what)
     reason = f"{failure.message} ({where}{tried} on node {execution.node})"
     return Ending(JobState.FAILED, reason, failure)
+
+
+def _badness(execution: Execution) -> int:
+    """Rank what went wrong: what no other try would have mended comes first."""
+    failure = execution.outcome.failure if execution.outcome else None
+    if failure is not None and failure.kind is FailureKind.PERMANENT:
+        return 0
+    return [ExecutionState.FAILED, ExecutionState.CANCELLED, ExecutionState.TIMED_OUT].index(
+        execution.state
+    ) + 1
 
 
 def after_failure(missing: Missing, ending: Ending) -> Ending:

@@ -28,22 +28,9 @@ from .plan import Plan, Want
 from .ranking import Choice, Ranker, default_rank
 from .reconcile import Ending, Missing, Needs, after_failure, reconcile
 
-__all__ = ["ClusterSnapshot", "Reservation", "reach_of", "refusals_of", "schedule"]
+__all__ = ["ClusterSnapshot", "reach_of", "refusals_of", "schedule"]
 
 _REFUSALS_TOLD = 100
-
-
-@frozen
-class Reservation:
-    """Nodes that are kept for a job that was passed by others for too long.
-
-    Attributes:
-        job_id: The job.
-        nodes: Those that match it.
-    """
-
-    job_id: str
-    nodes: NodeSet
 
 
 @frozen
@@ -75,7 +62,7 @@ class _View:
     executions: tuple[Execution, ...]
     cluster: ClusterSnapshot
     reach: Reach
-    withheld: Reservation | None
+    withheld: NodeSet
     now: float
 
     @property
@@ -83,16 +70,14 @@ class _View:
         return self.now >= self.reach.settled_at
 
 
-def schedule(
-    cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withheld: Reservation | None = None
-) -> Plan:
+def schedule(cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withheld: NodeSet = 0) -> Plan:
     """Decide what should become of a job now; equal arguments give equal plans.
 
     Args:
         cluster: The jobs and the nodes.
         evaluation: Which job is looked at, and why.
         now: Seconds of the cluster's clock.
-        withheld: The nodes that the job may not have, because they are kept for one that goes before it.
+        withheld: The nodes that the job may not have, because they are kept for others that go before it.
     """
     job = cluster.jobs[evaluation.job_id]
     executions = tuple(cluster.executions.get(job.id, {}).values())
@@ -177,10 +162,14 @@ def _place(view: _View, needs: Needs) -> Plan:
     for name in refused:
         able = nodes.without(able, name)
     if not able:
-        return _without_match(view, needs, Want(demand, _revisions(refused)))
+        return _without_match(view, needs, Want(demand, _revisions(refused), priority=job.spec.priority))
     if everywhere and not job.targets:
         if not view.settled:
-            return _queued(view, Want(demand), "waiting for all nodes to make themselves known")
+            return _queued(
+                view,
+                Want(demand, priority=job.spec.priority),
+                "waiting for all nodes to make themselves known",
+            )
         job = evolve(job, targets=tuple(entry.info.name for entry in nodes.entries(able)), modified_at=now)
         view = evolve(view, job=job)
         needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
@@ -188,8 +177,7 @@ def _place(view: _View, needs: Needs) -> Plan:
     if gone is not None:
         return _end(view, gone)
     roomy = nodes.with_room(demand, able)
-    if view.withheld is not None:
-        roomy &= ~view.withheld.nodes
+    roomy &= ~view.withheld
     choice = Choice(nodes, roomy, demand, job.id, view.executions, view.cluster.ranker, len(needs.missing))
     made: list[Execution] = []
     left: list[Missing] = []
@@ -208,7 +196,7 @@ def _place(view: _View, needs: Needs) -> Plan:
     if not left:
         return Plan(job, tuple(made))
     only_on = tuple(job.targets[missing.partition_index] for missing in left) if everywhere else ()
-    want = Want(demand, _revisions(refused), only_on)
+    want = Want(demand, _revisions(refused), only_on, job.spec.priority)
     reason = f"{able.bit_count()} of {len(nodes)} nodes match, none has room now"
     return evolve(_queued(view, want, reason), executions=tuple(made))
 
@@ -241,6 +229,10 @@ def _without_match(view: _View, needs: Needs, want: Want) -> Plan:
     if patient or not view.settled:
         first = view.job.state is JobState.PENDING
         return _queued(view, want, _nowhere(view).reason if first else "")
+    if needs.missing and not needs.later and not _any_live(view.executions):
+        tried = [missing.after for missing in needs.missing]
+        if all(each is not None and each.state is ExecutionState.COMPLETED for each in tried):
+            return _end(view, Ending(JobState.COMPLETED))  # with the exit codes that could have been better
     nowhere = _nowhere(view)
     return _end(view, after_failure(needs.missing[0], nowhere) if needs.missing else nowhere)
 
