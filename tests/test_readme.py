@@ -51,7 +51,7 @@ def test_the_quickstart_is_short() -> None:
     assert len((PROJECT / "examples" / "quickstart.py").read_text().splitlines()) <= 60
 
 
-def test_there_are_two_commands_of_one_line_each() -> None:
+def test_there_are_three_commands_of_one_line_each() -> None:
     commands = re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*)\n```", README)
-    assert [name for name, _ in commands] == ["quickstart", "tests"]
-    assert README.count("```sh") == 2
+    assert [name for name, _ in commands] == ["quickstart", "tests", "story"]
+    assert README.count("```sh") == 3

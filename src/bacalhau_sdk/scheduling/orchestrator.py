@@ -47,6 +47,8 @@ LATE_AFTER = 2.0
 """Seconds by which a wake may be late. One that is later shows that the process, or its event loop, stood still: what was not
 heard meanwhile says nothing about the nodes.
 """
+ROUNDING = 0.001
+"""Seconds, more than any difference of two times is wrong by."""
 STARVING_AFTER = 300.0
 """Seconds after its submission from which on a job that goes before all others is not passed by them any more."""
 
@@ -444,7 +446,10 @@ class OrchestratorCore:
         if now < self._wake_at <= wake_at:
             return []
         self._wake_at = wake_at
-        return [WakeAt(wake_at - self._ahead)] if wake_at < math.inf else []
+        if wake_at == math.inf:
+            return []
+        # A difference of times may be rounded down, and a wake before the time would ask for the same one again and again.
+        return [WakeAt(wake_at - self._ahead + ROUNDING if self._ahead else wake_at)]
 
     def _execution(self, execution_id: str, node: str) -> Execution | None:
         """Return the execution, if the node is the one that has it: a node reports on its own only."""
