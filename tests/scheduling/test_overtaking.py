@@ -106,3 +106,13 @@ def test_an_urgent_one_that_does_not_fit_either_takes_no_protection_away() -> No
     desk.now = STARVING_AFTER
     desk.submit("urgent", wasm(resources=Resources(cpu=3), priority=5))
     assert offered(desk.submit("small", SMALL)) == []
+
+
+def test_the_explanation_names_the_nodes_that_are_kept() -> None:
+    desk = starving()
+    desk.now = STARVING_AFTER
+    desk.submit("small", SMALL)
+    explained = desk.core.explain("small", desk.now)
+    (refused,) = explained.refusals
+    assert (explained.candidates, refused.node) == ((), "n1")
+    assert refused.offered == "it is kept for a job that has waited for too long"

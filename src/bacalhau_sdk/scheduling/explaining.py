@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model.execution import Execution
+from ..model.evaluation import Explanation
+from ..model.execution import Execution, ExecutionState
+from ..model.job import JobSpec
+from ..model.node import Check, Refusal
 from ..model.record import JobRecord
+from .matching import Demand
+from .node_index import NodeIndex, NodeSet
 from .reconcile import reconcile
-from .schedule import ClusterSnapshot, reach_of
+from .schedule import ClusterSnapshot, reach_of, refusals_of
 
-__all__ = ["execution_line", "waiting_lines"]
+__all__ = ["execution_line", "explain_nodes", "waiting_lines"]
+
+
+def explain_nodes(
+    nodes: NodeIndex, spec: JobSpec, executions: Sequence[Execution] = (), kept: NodeSet = 0
+) -> Explanation:
+    """Say which nodes could take a job now, and why the others do not.
+
+    Args:
+        nodes: The nodes that are known.
+        spec: Of the job.
+        executions: Of the job, for what its nodes have answered.
+        kept: The nodes that are kept for jobs that go before it.
+    """
+    refusals = refusals_of(nodes, Demand.of(spec), executions)
+    refusing = {refusal.node for refusal in refusals}
+    able = [entry for entry in nodes if entry.info.name not in refusing]
+    offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
+    refusals += tuple(
+        Refusal(entry.info.name, Check.CAPACITY, str(spec.resources), offered, hint, lasting=False)
+        for entry in able
+        if kept >> entry.slot & 1
+    )
+    names = tuple(entry.info.name for entry in able if not kept >> entry.slot & 1)
+    reason = f"{len(names)} of {len(nodes)} nodes could take it now"
+    return Explanation("", None, reason, (), names, refusals)
 
 
 def execution_line(execution: Execution, may_hold: bool) -> str:

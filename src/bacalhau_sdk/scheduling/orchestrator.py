@@ -28,14 +28,13 @@ from .deadlines import NODE_LOST_AFTER
 from .effects import Commit, Effect, Send, WakeAt
 from .evaluations import EvaluationQueue
 from .events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob, Tick
-from .explaining import execution_line, waiting_lines
+from .explaining import execution_line, explain_nodes, waiting_lines
 from .lifecycle import advance, is_news
-from .matching import Demand
 from .membership import Membership
 from .node_index import NodeSet
 from .plan import Plan, events_between, job_events_between, messages_between
 from .ranking import Ranker, default_rank
-from .schedule import ClusterSnapshot, refusals_of, schedule
+from .schedule import ClusterSnapshot, schedule
 
 __all__ = ["OrchestratorCore"]
 
@@ -158,12 +157,14 @@ class OrchestratorCore:
             return Explanation(job_id, job.state, reason, placed, (), job.refusals)
         now += self._ahead
         waits = waiting_lines(job, executions, self._snapshot, now)
-        held = self._explain_nodes(job.spec, executions)
-        return Explanation(job_id, job.state, reason, placed + waits, held.candidates, held.refusals)
+        look = Evaluation(job_id, job.spec.priority, job.created_at, Trigger.DEADLINE)
+        kept = self._reserved_before(look, now)
+        found = explain_nodes(self._membership.nodes, job.spec, executions, kept)
+        return Explanation(job_id, job.state, reason, placed + waits, found.candidates, found.refusals)
 
     def explain_spec(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes."""
-        return self._explain_nodes(spec, ())
+        return explain_nodes(self._membership.nodes, spec)
 
     # What can happen
 
@@ -456,13 +457,6 @@ class OrchestratorCore:
         job_id = self._job_of.get(execution_id)
         execution = self._executions[job_id].get(execution_id) if job_id is not None else None
         return execution if execution is not None and execution.node == node else None
-
-    def _explain_nodes(self, spec: JobSpec, executions: tuple[Execution, ...]) -> Explanation:
-        refusals = refusals_of(self._membership.nodes, Demand.of(spec), executions)
-        refusing = {refusal.node for refusal in refusals}
-        names = tuple(e.info.name for e in self._membership.nodes if e.info.name not in refusing)
-        reason = f"{len(names)} of {len(self._membership.nodes)} nodes could take it now"
-        return Explanation("", None, reason, (), names, refusals)
 
 
 def _as_told(
