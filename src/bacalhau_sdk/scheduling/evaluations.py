@@ -17,8 +17,9 @@ class EvaluationQueue:
     """Orders evaluations by priority, then by age; at most one is kept for each job.
 
     A job that found no room is *blocked*, in a group with those of an equal `Want`, the oldest first. When room may have
-    appeared, only the first of each group is looked at; the next one follows once the first has found room. So a change of capacity
-    costs as many looks as there are different wants, however many jobs wait, and a small job may pass a large one of another want.
+    appeared, only the first of each group is looked at; the next one follows once the first has found room. So a change of
+    capacity costs as many looks as there are different wants, however many jobs wait, and a small job may pass a large one
+    of another want.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..model.evaluation import Explanation
-from ..model.execution import Execution, ExecutionState
+from ..model.execution import Execution
 from ..model.job import JobSpec
 from ..model.node import Check, Refusal
 from ..model.record import JobRecord
