@@ -35,6 +35,7 @@ class SimulatedOrchestrator(Process):
         self.executions: dict[str, Execution] = {}
         self.heard: dict[str, float] = {}
         self._clock_was = 0.0
+        self._down = False
         self._sequences: dict[str, int] = {}
         self.full_until = 0.0
         self.settled_since = 0.0
@@ -90,8 +91,9 @@ class SimulatedOrchestrator(Process):
             self.stalled_until = max(self.stalled_until, self.world.now + seconds)
             if seconds > PULSE + LATE_AFTER:  # a shorter one may go unnoticed
                 self.settled_since = self.stalled_until
-            self.world.note("orchestrator-down")
-            self.world.after(seconds, self._stands_no_more, seconds > PULSE + LATE_AFTER)
+            self._note_down()
+            noticed = seconds > PULSE + LATE_AFTER
+            self.world.after(self.stalled_until - self.world.now, self._stands_no_more, self.life, noticed)
 
     def fill_disk(self, seconds: float) -> None:
         """Let the store keep nothing for a while."""
@@ -101,7 +103,7 @@ class SimulatedOrchestrator(Process):
 
     def went_down(self) -> None:
         """Lose what a process loses."""
-        self.world.note("orchestrator-down")
+        self._note_down()
 
     def restart(self) -> None:
         """Start again, with what has outlived the process."""
@@ -118,11 +120,10 @@ class SimulatedOrchestrator(Process):
         self._sequences.clear()
         self.core = world.cores.orchestrator(str(self.life))
         world.story(self.name, f"starts again{' with an older store' if rolled_back else ''}")
-        detail = {
-            "rolled_back": rolled_back,
-            "clock_jumped": self.clock_ahead != self._clock_was,
-            "noticed": True,
-        }
+        behind = any(job.modified_at > self.clock for job in self.jobs.values())
+        jumped = behind or self.clock_ahead != self._clock_was
+        detail = {"rolled_back": rolled_back, "clock_jumped": jumped, "noticed": True}
+        self._down = False
         self._clock_was = self.clock_ahead
         world.note("orchestrator-up", detail=FrozenMap(detail))
         if world.noting and rolled_back:
@@ -143,8 +144,14 @@ class SimulatedOrchestrator(Process):
         self.world.users.see(batch)
         return True
 
-    def _stands_no_more(self, noticed: bool) -> None:
-        if self.up and self.world.now >= self.stalled_until:
+    def _note_down(self) -> None:
+        if not self._down:
+            self.world.note("orchestrator-down")
+        self._down = True
+
+    def _stands_no_more(self, life: int, noticed: bool) -> None:
+        if life == self.life and self._down and self.world.now >= self.stalled_until:
+            self._down = False
             detail = {"rolled_back": False, "clock_jumped": False, "noticed": noticed}
             self.world.note("orchestrator-up", detail=FrozenMap(detail))
 

@@ -82,9 +82,10 @@ class Users:
         for request in self.requests.values():
             record = records.get(request.job_id)
             request.ended = record is not None and record.state.terminal
-            request.cancelling = request.cancelling and request.ended
             self.open += not request.ended
-            if request.cancel_called and not request.cancelling and not request.cancel_returned:
+            if request.cancel_called and not request.cancel_returned:
+                self.world.note("cancel-abandoned", job_id=request.job_id)
+                request.cancel_called = request.cancelling = False
                 self.world.after(self.world.chance.between(0.0, 5.0), self._cancel, request)
             if request.submitted and record is None:
                 request.submitted = False
@@ -119,6 +120,8 @@ class Users:
 
     def _cancel(self, request: Request) -> None:
         world = self.world
+        if request.cancel_returned:
+            return
         if not request.cancel_called:
             request.cancel_called = True
             world.counts["cancel"] += 1
@@ -134,11 +137,11 @@ class Users:
             world.after(world.chance.between(0.5, 3.0), self._cancel, request)
             return
         request.cancelling = True
-        if world.orchestrator.jobs[request.job_id].state.terminal and not request.cancel_returned:
+        if world.orchestrator.jobs[request.job_id].state.terminal:
             self._cancel_returns(request)
 
     def _cancel_returns(self, request: Request) -> None:
-        request.cancel_returned = True
+        request.cancel_returned, request.cancelling = True, False
         job = self.world.orchestrator.jobs[request.job_id]
         self.world.note("cancel-returned", job_id=request.job_id, state=job.state.value)
         self.world.invariants.cancel_returned(job)
