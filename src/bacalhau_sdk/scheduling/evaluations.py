@@ -66,12 +66,13 @@ class EvaluationQueue:
     def blocked_since(self, time: float) -> Iterator[tuple[Evaluation, Want]]:
         """Iterate over the first of each group of blocked jobs, if it was submitted at a time or before."""
         for want, group in self._blocked.items():
-            while group and self._wants.get(group[0][1]) != want:
+            # The age is looked at first: it costs less than to see whether an entry still counts.
+            while group and group[0][0][1] <= time:
+                job_id = group[0][1]
+                if self._wants.get(job_id) == want:
+                    yield self._waiting[job_id][1], want
+                    break
                 heapq.heappop(group)
-            if group:
-                evaluation = self._waiting[group[0][1]][1]
-                if evaluation.created_at <= time:
-                    yield evaluation, want
 
     def precedes(self, one: Evaluation, other: Evaluation) -> bool:
         """Say whether a job goes before another one, by priority, then by age."""

@@ -56,7 +56,7 @@ class OrchestratorCore:
     """Decides what becomes of jobs; keeps no clock, does no I/O, and is handed one event at a time.
 
     `handle` may be called again only when the effects of the last call have been performed, the commit first. When it raises,
-    nothing has changed.
+    no record has changed.
 
     Args:
         ranker: Ranks the nodes that match a job.
