@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from attrs import define, evolve
 
@@ -32,9 +32,7 @@ from ...scheduling.events import (
     WorkloadStarted,
 )
 from .process import Process
-
-if TYPE_CHECKING:
-    from .world import World
+from .stage import Stage
 
 __all__ = ["SimulatedNode", "Workload"]
 
@@ -64,11 +62,15 @@ class SimulatedNode(Process):
     Args:
         world: The world.
         info: What it broadcasts.
+
+    Attributes:
+        on_start: Called when a workload begins to run.
+        on_stop: Called when it is dead.
     """
 
     kind_of_process = "node"
 
-    def __init__(self, world: World, info: NodeInfo) -> None:
+    def __init__(self, world: Stage, info: NodeInfo) -> None:
         super().__init__(world, info.name)
         self.info = info
         self.offers: dict[str, AskForBid] = {}
@@ -79,7 +81,8 @@ class SimulatedNode(Process):
         self.forgetful = False
         self.up_since = 0.0
         self.core = world.cores.compute(evolve(info, revision=self.life))
-        world.invariants.node_exists(info)
+        self.on_start: Callable[[SimulatedNode, Workload], object] = _ignore
+        self.on_stop: Callable[[SimulatedNode, Workload], object] = _ignore
         world.after(world.chance.random(), self._first_tick)
 
     def receive(self, envelope: Envelope) -> None:
@@ -228,7 +231,7 @@ class SimulatedNode(Process):
             self._handle(WorkloadEnded(execution_id, None if killed else failure))
             return
         workload = self.workloads[execution_id] = Workload(task)
-        world.invariants.at_start(self, workload)
+        self.on_start(self, workload)
         world.after(self._seconds(spec), self._ended, workload)
         if world.goes_wrong(world.faults.lost_replies):
             world.counts["lost reply"] += 1
@@ -262,7 +265,7 @@ class SimulatedNode(Process):
         if not workload.running:
             return
         workload.running, workload.result = False, result
-        self.world.invariants.at_stop(self, workload)
+        self.on_stop(self, workload)
         if self.up and workload.task.execution_id in self.workloads:
             self.world.after(0.0, self._tell_end, self.life, workload)
 
@@ -307,3 +310,7 @@ class SimulatedNode(Process):
         workload = self.workloads.get(execution_id)
         if workload is not None and not workload.running:
             del self.workloads[execution_id]
+
+
+def _ignore(*_: object) -> None:
+    """Nobody watches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ...errors import BacalhauError
 from ...model.execution import Execution
@@ -13,9 +13,7 @@ from ...scheduling.effects import Commit, Effect, Send, WakeAt
 from ...scheduling.events import Deliver, OrchestratorEvent, Restore, Tick
 from ...scheduling.orchestrator import LATE_AFTER, PULSE
 from .process import Process
-
-if TYPE_CHECKING:
-    from .world import World
+from .stage import Stage
 
 __all__ = ["SimulatedOrchestrator"]
 
@@ -25,11 +23,19 @@ class SimulatedOrchestrator(Process):
 
     Args:
         world: The world.
+
+    Attributes:
+        on_send: Called with every envelope, before it is sent.
+        on_commit: Called with every batch, before it is kept.
+        on_committed: Called with every batch, once it is kept.
+        on_rollback: Called when the store was put back to an earlier state.
+        on_listing: Called then with all that is left, as one batch.
+        on_restored: Called then when the orchestrator has taken that over.
     """
 
     kind_of_process = "orchestrator"
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Stage) -> None:
         super().__init__(world, "orchestrator")
         self.jobs: dict[str, JobRecord] = {}
         self.executions: dict[str, Execution] = {}
@@ -41,6 +47,12 @@ class SimulatedOrchestrator(Process):
         self.settled_since = 0.0
         self._backup: tuple[dict[str, JobRecord], dict[str, Execution]] = ({}, {})
         self.core = world.cores.orchestrator("1")
+        self.on_send: Callable[[Envelope], object] = _ignore
+        self.on_commit: Callable[[Batch], object] = _ignore
+        self.on_committed: Callable[[Batch], object] = _ignore
+        self.on_listing: Callable[[Batch], object] = _ignore
+        self.on_rollback: Callable[[], object] = _ignore
+        self.on_restored: Callable[[], object] = _ignore
         if world.faults.old_stores:
             world.after(world.chance.between(5.0, 60.0), self._back_up)
 
@@ -73,7 +85,7 @@ class SimulatedOrchestrator(Process):
     def do(self, effect: Effect) -> bool:
         """Perform an effect; say whether the process is still up."""
         if isinstance(effect, Send):
-            self.world.invariants.at_send(effect.envelope)
+            self.on_send(effect.envelope)
             self.world.send(effect.envelope)
         elif isinstance(effect, Commit):
             return self._commit(effect.batch)
@@ -113,7 +125,7 @@ class SimulatedOrchestrator(Process):
             world.counts["old store"] += 1
             jobs, executions = self._backup
             self.jobs, self.executions = dict(jobs), dict(executions)
-            world.invariants.rolled_back()
+            self.on_rollback()
         self.up = True
         self.stalled_until = world.now
         self.settled_since = world.now
@@ -127,21 +139,21 @@ class SimulatedOrchestrator(Process):
         self._clock_was = self.clock_ahead
         world.note("orchestrator-up", detail=FrozenMap(detail))
         if world.noting and rolled_back:
-            world.invariants.note_batch(Batch(tuple(self.jobs.values()), tuple(self.executions.values())))
+            self.on_listing(Batch(tuple(self.jobs.values()), tuple(self.executions.values())))
         snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
         if self.perform(self.core.handle(Restore(snapshot), self.clock)) and rolled_back:
-            world.users.submit_again()
+            self.on_restored()
 
     def _commit(self, batch: Batch) -> bool:
         if self.world.now < self.full_until:
             self.crash("its store keeps nothing")
             return False
-        self.world.invariants.at_commit(batch)
+        self.on_commit(batch)
         for job in batch.jobs:
             self.jobs[job.id] = job
         for execution in batch.executions:
             self.executions[execution.id] = execution
-        self.world.users.see(batch)
+        self.on_committed(batch)
         return True
 
     def _note_down(self) -> None:
@@ -159,3 +171,7 @@ class SimulatedOrchestrator(Process):
         self._backup = dict(self.jobs), dict(self.executions)
         if not self.world.kind:
             self.world.after(self.world.chance.between(20.0, 60.0), self._back_up)
+
+
+def _ignore(*_: object) -> None:
+    """Nobody watches."""

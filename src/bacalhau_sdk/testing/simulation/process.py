@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ...model.message import Envelope
 from ...scheduling.effects import Effect
-
-if TYPE_CHECKING:
-    from .world import World
+from .stage import Stage
 
 __all__ = ["Process"]
 
@@ -23,7 +20,7 @@ class Process(ABC):
         name: Its name.
     """
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: Stage, name: str) -> None:
         self.world = world
         self.name = name
         self.up = True

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from attrs import define
 
 from ...errors import JobConflictError, JobNotFoundError
 from ...model.frozenmap import FrozenMap
 from ...model.job import JobSpec
-from ...model.record import Batch
+from ...model.record import Batch, JobRecord
 from ...scheduling.events import CancelJob, SubmitJob
+from .orchestrator import SimulatedOrchestrator
 from .shapes import draw_spec
-
-if TYPE_CHECKING:
-    from .world import World
+from .stage import Stage
 
 __all__ = ["Request", "Users"]
 
@@ -49,11 +48,17 @@ class Users:
 
     Args:
         world: The world.
+        orchestrator: What they talk to.
         jobs: How many jobs there are.
     """
 
-    def __init__(self, world: World, jobs: int) -> None:
+    def __init__(self, world: Stage, orchestrator: SimulatedOrchestrator, jobs: int) -> None:
         self.world = world
+        self.orchestrator = orchestrator
+        orchestrator.on_committed = self.see
+        orchestrator.on_restored = self.submit_again
+        self.on_submitted: Callable[[Request], object] = lambda _: None
+        self.on_cancelled: Callable[[JobRecord], object] = lambda _: None
         self.requests: dict[str, Request] = {}
         self.open = jobs
         for number in range(jobs):
@@ -77,7 +82,7 @@ class Users:
 
     def submit_again(self) -> None:
         """See what became of the jobs after the store was put back, and submit those that are gone."""
-        records = self.world.orchestrator.jobs
+        records = self.orchestrator.jobs
         self.open = 0
         for request in self.requests.values():
             record = records.get(request.job_id)
@@ -93,12 +98,12 @@ class Users:
 
     def _submit(self, request: Request) -> None:
         world, chance = self.world, self.world.chance
-        answer = world.orchestrator.ask(SubmitJob(request.job_id, request.spec))
+        answer = self.orchestrator.ask(SubmitJob(request.job_id, request.spec))
         if answer is not True:
             assert answer is False, f"the submission of {request.job_id} is refused: {answer}"
             world.after(chance.between(0.5, 3.0), self._submit, request)
             return
-        world.invariants.submit_returned(request)
+        self.on_submitted(request)
         if request.submitted:
             return
         request.submitted = True
@@ -113,9 +118,9 @@ class Users:
             world.after(60.0 * chance.random(), self._cancel, request)
 
     def _submit_another_spec(self, request: Request) -> None:
-        if request.job_id not in self.world.orchestrator.jobs:
+        if request.job_id not in self.orchestrator.jobs:
             return  # an older store has lost it, and another spec would take its place
-        answer = self.world.orchestrator.ask(SubmitJob(request.job_id, _OTHER))
+        answer = self.orchestrator.ask(SubmitJob(request.job_id, _OTHER))
         assert answer is False or isinstance(answer, JobConflictError), f"another spec was taken: {answer}"
 
     def _cancel(self, request: Request) -> None:
@@ -127,7 +132,7 @@ class Users:
             world.counts["cancel"] += 1
             world.note("cancel-called", job_id=request.job_id)
             world.story("user", f"cancels {request.job_id}")
-        answer = world.orchestrator.ask(CancelJob(request.job_id, "a user wants it so"))
+        answer = self.orchestrator.ask(CancelJob(request.job_id, "a user wants it so"))
         if isinstance(answer, JobNotFoundError):
             # An older store has lost the job, and its user submits it again.
             world.after(world.chance.between(0.5, 3.0), self._cancel, request)
@@ -137,14 +142,14 @@ class Users:
             world.after(world.chance.between(0.5, 3.0), self._cancel, request)
             return
         request.cancelling = True
-        if world.orchestrator.jobs[request.job_id].state.terminal:
+        if self.orchestrator.jobs[request.job_id].state.terminal:
             self._cancel_returns(request)
 
     def _cancel_returns(self, request: Request) -> None:
         request.cancel_returned, request.cancelling = True, False
-        job = self.world.orchestrator.jobs[request.job_id]
+        job = self.orchestrator.jobs[request.job_id]
         self.world.note("cancel-returned", job_id=request.job_id, state=job.state.value)
-        self.world.invariants.cancel_returned(job)
+        self.on_cancelled(job)
 
     def _note_submit(self, request: Request) -> None:
         world, spec = self.world, request.spec
