@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from attrs import field, frozen
@@ -181,7 +181,7 @@ def _run_many(seeds: Sequence[int], options: Options, processes: int) -> int:
 
 
 @contextmanager
-def _mapped(seeds: Sequence[int], options: Options, processes: int) -> Iterator[Iterable[Report]]:
+def _mapped(seeds: Sequence[int], options: Options, processes: int) -> Generator[Iterable[Report]]:
     """Run the worlds, in processes of their own when there are to be several."""
     calls = [(seed, options) for seed in seeds]
     if processes == 1:
