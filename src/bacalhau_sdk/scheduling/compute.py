@@ -73,7 +73,7 @@ class ComputeCore:
     """
 
     def __init__(self, info: NodeInfo, *, orchestrator: str = ORCHESTRATOR) -> None:
-        self.info = info
+        self.info: NodeInfo = info
         self.account: CapacityAccount = CapacityAccount(info.capacity, info.max_executions)
         self._orchestrator = orchestrator
         self._held: dict[str, _Held] = {}

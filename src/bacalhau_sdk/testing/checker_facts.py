@@ -317,14 +317,14 @@ class Facts:
 
     def __init__(self) -> None:
         self.found: list[Violation] = []
-        self.now = -math.inf
+        self.now: float = -math.inf
         self.number = 0
         # The records; those from before the store was put back are remembered.
         self.jobs: dict[str, JobFacts] = {}
         self.executions: dict[str, ExecutionFacts] = {}
         self.forgotten_jobs: dict[str, JobFacts] = {}
         self.forgotten_executions: dict[str, ExecutionFacts] = {}
-        self.listing = False
+        self.listing: bool = False
         # What happens, whether it is recorded or not.
         self.runs: dict[str, RunFacts] = {}
         self.running_of: dict[str, dict[str, RunFacts]] = {}
@@ -333,9 +333,9 @@ class Facts:
         self.cancel_asked: set[str] = set()
         self.down = False
         # After a standstill limits and silence count again from then on, as they must, or may when it was not noticed.
-        self.settled_at = -math.inf
-        self.resumed = -math.inf
-        self.jumped_at = -math.inf  # limits of what was submitted by then are on another scale
+        self.settled_at: float = -math.inf
+        self.resumed: float = -math.inf
+        self.jumped_at: float = -math.inf  # limits of what was submitted by then are on another scale
 
     def report(self, promise: int, rule: str, message: str) -> None:
         """Note a violation."""

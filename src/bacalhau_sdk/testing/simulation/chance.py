@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 __all__ = ["Chance"]
@@ -20,7 +20,7 @@ class Chance:
     """
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed).random  # noqa: S311 - it need not be secret
+        self.random: Callable[[], float] = random.Random(seed).random  # noqa: S311 - it need not be secret
 
     def happens(self, probability: float) -> bool:
         """Say whether something of a probability happens; draws nothing when it is impossible."""

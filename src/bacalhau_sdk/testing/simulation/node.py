@@ -10,6 +10,7 @@ from ...model.execution import Failure, FailureKind, Location, Outcome, RunResul
 from ...model.job import JobSpec
 from ...model.message import AcknowledgeExecution, AskForBid, Envelope
 from ...model.node import Check, NodeInfo, Refusal
+from ...scheduling.compute import ComputeCore
 from ...scheduling.effects import (
     CheckBid,
     DiscardResults,
@@ -78,9 +79,9 @@ class SimulatedNode(Process):
         self.results: dict[str, Outcome] = {}
         self.busy: dict[str, bool] = {}  # staging and publishing; True once it is killed
         self._old_offers: dict[str, AskForBid] = {}
-        self.forgetful = False
-        self.up_since = 0.0
-        self.core = world.cores.compute(evolve(info, revision=self.life))
+        self.forgetful: bool = False
+        self.up_since: float = 0.0
+        self.core: ComputeCore = world.cores.compute(evolve(info, revision=self.life))
         self.on_start: Callable[[SimulatedNode, Workload], object] = _ignore
         self.on_stop: Callable[[SimulatedNode, Workload], object] = _ignore
         world.after(world.chance.random(), self._first_tick)

@@ -11,7 +11,7 @@ from ...model.message import Envelope, Heartbeat
 from ...model.record import Batch, JobRecord, Snapshot
 from ...scheduling.effects import Commit, Effect, Send, WakeAt
 from ...scheduling.events import Deliver, OrchestratorEvent, Restore, Tick
-from ...scheduling.orchestrator import LATE_AFTER, PULSE
+from ...scheduling.orchestrator import LATE_AFTER, PULSE, OrchestratorCore
 from .process import Process
 from .stage import Stage
 
@@ -43,10 +43,10 @@ class SimulatedOrchestrator(Process):
         self._clock_was = 0.0
         self._down = False
         self._sequences: dict[str, int] = {}
-        self.full_until = 0.0
-        self.settled_since = 0.0
+        self.full_until: float = 0.0
+        self.settled_since: float = 0.0
         self._backup: tuple[dict[str, JobRecord], dict[str, Execution]] = ({}, {})
-        self.core = world.cores.orchestrator("1")
+        self.core: OrchestratorCore = world.cores.orchestrator("1")
         self.on_send: Callable[[Envelope], object] = _ignore
         self.on_commit: Callable[[Batch], object] = _ignore
         self.on_committed: Callable[[Batch], object] = _ignore
@@ -127,7 +127,7 @@ class SimulatedOrchestrator(Process):
             self.jobs, self.executions = dict(jobs), dict(executions)
             self.on_rollback()
         self.up = True
-        self.stalled_until = world.now
+        self.stalled_until: float = world.now
         self.settled_since = world.now
         self._sequences.clear()
         self.core = world.cores.orchestrator(str(self.life))

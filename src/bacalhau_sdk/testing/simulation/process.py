@@ -23,10 +23,10 @@ class Process(ABC):
     def __init__(self, world: Stage, name: str) -> None:
         self.world = world
         self.name = name
-        self.up = True
-        self.life = 1
-        self.stalled_until = 0.0
-        self.clock_ahead = 0.0
+        self.up: bool = True
+        self.life: int = 1
+        self.stalled_until: float = 0.0
+        self.clock_ahead: float = 0.0
         self._alarm = 0
 
     @property

@@ -41,12 +41,12 @@ class Scene(Stage):
         history: History | None = None,
     ) -> None:
         super().__init__(seed, faults, cores, tell, history)
-        self.orchestrator = SimulatedOrchestrator(self)
+        self.orchestrator: SimulatedOrchestrator = SimulatedOrchestrator(self)
         self.parties[ORCHESTRATOR] = self.orchestrator
         self.nodes: dict[str, SimulatedNode] = {}
         for info in draw_nodes(self.chance, nodes):
             self.nodes[info.name] = self.parties[info.name] = SimulatedNode(self, info)
-        self.users = Users(self, self.orchestrator, jobs)
+        self.users: Users = Users(self, self.orchestrator, jobs)
         self._plan_faults()
 
     # Faults that come by themselves

@@ -73,11 +73,11 @@ class Stage:
         tell: Callable[[str], object] | None,
         history: History | None,
     ) -> None:
-        self.chance = Chance(seed)
+        self.chance: Chance = Chance(seed)
         self.faults: Faults = faults if faults is not None else draw_faults(self.chance)
-        self.cores = cores or Cores()
-        self.now = 0.0
-        self.events = 0
+        self.cores: Cores = cores or Cores()
+        self.now: float = 0.0
+        self.events: int = 0
         self.counts: Counter[str] = Counter()
         self.parties: dict[str, Party] = {}
         self._tell = tell

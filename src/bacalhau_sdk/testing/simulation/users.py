@@ -60,7 +60,7 @@ class Users:
         self.on_submitted: Callable[[Request], object] = lambda _: None
         self.on_cancelled: Callable[[JobRecord], object] = lambda _: None
         self.requests: dict[str, Request] = {}
-        self.open = jobs
+        self.open: int = jobs
         for number in range(jobs):
             request = Request(f"j{number}", draw_spec(world.chance))
             self.requests[request.job_id] = request

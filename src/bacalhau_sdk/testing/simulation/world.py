@@ -33,7 +33,7 @@ class World(Scene):
         history: History | None = None,
     ) -> None:
         super().__init__(seed, faults, jobs=jobs, nodes=nodes, cores=cores, tell=tell, history=history)
-        self.invariants = Invariants(self)
+        self.invariants: Invariants = Invariants(self)
 
     def run(self) -> None:
         """Run to the end.
