@@ -34,6 +34,7 @@ from ...scheduling.events import (
 )
 from .process import Process
 from .stage import Stage
+from .violation import ViolationError
 
 __all__ = ["SimulatedNode", "Workload"]
 
@@ -121,6 +122,11 @@ class SimulatedNode(Process):
             case KillExecution(execution_id):
                 self._kill(execution_id)
             case Publish(execution_id):
+                workload = self.workloads.get(execution_id)
+                if workload is None or not isinstance(workload.result, RunResult):
+                    raise ViolationError(
+                        "I5", f"{execution_id} is published, but did not end well: {workload}"
+                    )
                 self.busy[execution_id] = False
                 self.world.after(
                     self.world.chance.between(0.1, 2.0), self._published, self.life, execution_id

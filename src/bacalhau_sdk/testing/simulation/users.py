@@ -14,6 +14,7 @@ from ...scheduling.events import CancelJob, SubmitJob
 from .orchestrator import SimulatedOrchestrator
 from .shapes import draw_spec
 from .stage import Stage
+from .violation import ViolationError
 
 __all__ = ["Request", "Users"]
 
@@ -121,7 +122,8 @@ class Users:
         if request.job_id not in self.orchestrator.jobs:
             return  # an older store has lost it, and another spec would take its place
         answer = self.orchestrator.ask(SubmitJob(request.job_id, _OTHER))
-        assert answer is False or isinstance(answer, JobConflictError), f"another spec was taken: {answer}"
+        if answer is not False and not isinstance(answer, JobConflictError):
+            raise ViolationError("I2", f"another spec was taken for {request.job_id}: {answer}")
 
     def _cancel(self, request: Request) -> None:
         world = self.world
