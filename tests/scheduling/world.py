@@ -26,7 +26,6 @@ from bacalhau_sdk.scheduling import events as on
 from bacalhau_sdk.scheduling.lifecycle import EXECUTION_MOVES, JOB_MOVES
 from bacalhau_sdk.scheduling.matching import Demand, lasting_refusal
 from bacalhau_sdk.scheduling.orchestrator import OrchestratorCore
-from bacalhau_sdk.scheduling.schedule import schedule
 from tests.scheduling.machine import FAULT, Machine, Surroundings
 
 LATEST = 40.0
@@ -249,8 +248,7 @@ class World:
         for job in self.jobs.values() if self.up and self.now < self.wake_at else ():
             if not job.state.terminal:
                 look = Evaluation(job.id, job.spec.priority, job.created_at, Trigger.EXECUTION_UPDATE)
-                withheld = self.orchestrator._reserved_before(look, self.now)
-                plan = schedule(self.orchestrator._snapshot, look, self.now, withheld)
+                plan = self.orchestrator.look(look, self.now)
                 assert (plan.job, plan.executions) == (job, ()), f"{job} was not looked at: {plan}"
         assert max(running.values(), default=0) <= 1, f"a partition runs twice: {running}"
         assert max(live.values(), default=0) <= 1, f"a partition has two live executions: {live}"

@@ -297,10 +297,10 @@ class _GroupStops(EvaluationQueue):
 class _ReservationNeverLifted(OrchestratorCore):
     _kept: NodeSet = 0
 
-    def _reserved_before(self, evaluation: Evaluation, now: float) -> NodeSet:
-        kept = super()._reserved_before(evaluation, now)
+    def _reserved_before(self, evaluation: Evaluation, now: float) -> tuple[NodeSet, set[str]]:
+        kept, whose = super()._reserved_before(evaluation, now)
         self._kept |= kept
-        return kept if evaluation.job_id in self._reserving else self._kept
+        return kept if evaluation.job_id in self._reserving else self._kept, whose
 
 
 class _LosesEntries(Agenda):

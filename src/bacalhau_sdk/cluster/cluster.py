@@ -259,6 +259,7 @@ class Cluster(AsyncContextManagerMixin):
             ClusterFailedError: The machinery has failed.
         """
         await self._own_node(node).drain()
+        self._opened()  # it may have ended by an end of the cluster
 
     async def resume(self, node: str) -> None:
         """Have a node that was drained take executions again.

@@ -99,6 +99,7 @@ class ComputeNode:
         self._tasks: TaskGroup | None = None
         self._core: ComputeCore | None = None
         self._draining = False
+        self._over = False
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Enter the executors, find out what they can do, and work until `stop`.
@@ -123,6 +124,7 @@ class ComputeNode:
             finally:
                 # Nothing runs any more, also what was cancelled before its first step.
                 self._scopes.clear()
+                self._over = True
                 self._idle.notify()
 
     async def _enter(self, executor: Executor, executors: AsyncExitStack) -> EngineInfo:
@@ -141,8 +143,10 @@ class ComputeNode:
         self._inbox.put_nowait(Drain(draining=True))
         self._draining = True
         # The core has done the last step of an execution when it has given its capacity back.
-        while self._draining and (
-            self._core is None or not self._core.info.draining or len(self._core.account)
+        while (
+            self._draining
+            and not self._over
+            and (self._core is None or not self._core.info.draining or len(self._core.account))
         ):
             await self._idle.changed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from types import TracebackType
@@ -39,6 +40,8 @@ from .streams import ChannelStream, ListStream
 __all__ = ["Job"]
 
 _LOG_BUFFER = 64
+_LAST_WORDS = 1.0
+"""Seconds without a line after which the log of what may still run somewhere counts as read, once its job has ended."""
 _WITHOUT_LOG = (ExecutionState.NEW, ExecutionState.ASK_FOR_BID, ExecutionState.ASK_FOR_BID_REJECTED)
 
 
@@ -245,12 +248,11 @@ class Job:
         if failed is None or not self._kept():
             return ""
         lines: list[str] = []
-        try:
+        # What is fenced may still write, and its log goes on: what is there will do.
+        with anyio.move_on_after(_LAST_WORDS if failed.fenced else math.inf), suppress(TransportError):
             async for entry in self._read_log(failed):
                 if entry.stream == "stderr":
                     lines = [*lines[-20:], entry.text]
-        except TransportError:
-            return ""
         return "\n".join(lines)
 
     def _ended_or_closed(self) -> bool:
@@ -284,9 +286,9 @@ class Job:
                     if not ended:
                         await self._view.watch.changed()
                 for execution in self.executions:
-                    # It may still write, but it is not the job's any more.
+                    # It may still write, but that is not the job's any more.
                     if execution.fenced and execution.id in begun:
-                        begun[execution.id].cancel()
+                        begun[execution.id].deadline = anyio.current_time() + _LAST_WORDS
             error = None
         finally:
             channel.close(error)
@@ -301,4 +303,9 @@ class Job:
         with scope, suppress(ChannelClosedError, TransportError):
             async with aclosing(self._read_log(execution)) as entries:
                 async for entry in entries:
+                    ended_at = self._view.record.ended_at
+                    if execution.fenced and ended_at is not None and entry.time > ended_at:
+                        break
                     await channel.put(entry)
+                    if scope.deadline < math.inf:
+                        scope.deadline = anyio.current_time() + _LAST_WORDS

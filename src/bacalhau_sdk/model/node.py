@@ -111,8 +111,8 @@ class Refusal:
         asked: What the job asks for.
         offered: What the node offers.
         hint: What the user can change; may be empty.
-        lasting: Whether it holds until the node's broadcast changes; otherwise it is for want of room, or a check failed, and the
-            node is asked again later.
+        lasting: Whether it holds until the node's broadcast changes; otherwise it is for want of room, or about the node as it is
+            now, and the node is asked again later.
     """
 
     node: str

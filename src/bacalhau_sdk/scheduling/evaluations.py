@@ -28,6 +28,9 @@ class EvaluationQueue:
         self._blocked: dict[Want, list[tuple[_Key, str]]] = {}
         self._wants: dict[str, Want] = {}
         self._tried: dict[str, Want] = {}
+        self._entered: dict[
+            str, Want
+        ] = {}  # the group that a job has an entry in, though it may not count any more
         self._order: dict[str, int] = {}
         self._count = 0
 
@@ -61,7 +64,9 @@ class EvaluationQueue:
         self.unblock_after(job_id)
         self._waiting[job_id] = (key, evaluation)
         self._wants[job_id] = want
-        heapq.heappush(self._blocked.setdefault(want, []), (key, job_id))
+        if self._entered.get(job_id) != want:
+            self._entered[job_id] = want
+            heapq.heappush(self._blocked.setdefault(want, []), (key, job_id))
 
     def blocked_since(self, time: float) -> Iterator[tuple[Evaluation, Want]]:
         """Iterate over the first of each group of blocked jobs, if it was submitted at a time or before."""
@@ -72,7 +77,7 @@ class EvaluationQueue:
                 if self._wants.get(job_id) == want:
                     yield self._waiting[job_id][1], want
                     break
-                heapq.heappop(group)
+                self._take(group, want)
 
     def precedes(self, one: Evaluation, other: Evaluation) -> bool:
         """Say whether a job goes before another one, by priority, then by age."""
@@ -99,13 +104,20 @@ class EvaluationQueue:
     def _unblock(self, want: Want) -> None:
         group = self._blocked.get(want, [])
         while group:
-            key, job_id = heapq.heappop(group)
+            key, job_id = self._take(group, want)
             if self._wants.get(job_id) == want:
                 self._tried[job_id] = self._wants.pop(job_id)
                 heapq.heappush(self._ready, (key, job_id))
                 break
         if not group:
             self._blocked.pop(want, None)
+
+    def _take(self, group: list[tuple[_Key, str]], want: Want) -> tuple[_Key, str]:
+        """Take the first entry of a group, whether it still counts or not."""
+        key, job_id = heapq.heappop(group)
+        if self._entered.get(job_id) == want:
+            del self._entered[job_id]
+        return key, job_id
 
     def _key(self, evaluation: Evaluation) -> _Key:
         if evaluation.job_id not in self._order:

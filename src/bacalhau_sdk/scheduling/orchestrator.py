@@ -49,7 +49,7 @@ heard meanwhile says nothing about the nodes.
 ROUNDING = 0.001
 """Seconds, more than any difference of two times is wrong by."""
 STARVING_AFTER = 300.0
-"""Seconds after its submission from which on a job that goes before all others is not passed by them any more."""
+"""Seconds after its submission from which on a job that waits for room is not passed any more by those that come after it."""
 
 
 class OrchestratorCore:
@@ -158,7 +158,7 @@ class OrchestratorCore:
         now += self._ahead
         waits = waiting_lines(job, executions, self._snapshot, now)
         look = Evaluation(job_id, job.spec.priority, job.created_at, Trigger.DEADLINE)
-        kept = self._reserved_before(look, now)
+        kept, _ = self._reserved_before(look, now)
         found = explain_nodes(self._membership.nodes, job.spec, executions, kept)
         return Explanation(job_id, job.state, reason, placed + waits, found.candidates, found.refusals)
 
@@ -358,16 +358,20 @@ class OrchestratorCore:
     def _evaluate(self, now: float) -> None:
         """Let the scheduler look at every job that is ready."""
         while (evaluation := self._evaluations.pop()) is not None:
-            self._apply(self.look(evaluation, now), evaluation, now)
+            kept, whose = self._reserved_before(evaluation, now)
+            self._reserving |= whose
+            self._apply(schedule(self._snapshot, evaluation, now, kept), evaluation, now)
 
     def look(self, evaluation: Evaluation, now: float) -> Plan:
         """Return what the scheduler would make of a job now, without doing it."""
-        return schedule(self._snapshot, evaluation, now, self._reserved_before(evaluation, now))
+        kept, _ = self._reserved_before(evaluation, now)
+        return schedule(self._snapshot, evaluation, now, kept)
 
-    def _reserved_before(self, evaluation: Evaluation, now: float) -> NodeSet:
-        """Return the nodes that are kept for jobs that go before another one and have been passed for too long."""
+    def _reserved_before(self, evaluation: Evaluation, now: float) -> tuple[NodeSet, set[str]]:
+        """Return the nodes that are kept for jobs which go before another one and have waited for too long, and those jobs."""
         nodes = self._membership.nodes
         kept: NodeSet = 0
+        whose: set[str] = set()
         for starving, want in self._evaluations.blocked_since(now - STARVING_AFTER):
             if starving.job_id == evaluation.job_id or self._evaluations.precedes(evaluation, starving):
                 continue
@@ -377,9 +381,9 @@ class OrchestratorCore:
             if want.only:
                 wanted &= nodes.named(want.only)
             if wanted:
-                self._reserving.add(starving.job_id)
+                whose.add(starving.job_id)
                 kept |= wanted
-        return kept
+        return kept, whose
 
     def _apply(self, plan: Plan, evaluation: Evaluation, now: float) -> None:
         for execution in plan.executions:

@@ -140,6 +140,10 @@ def _end(view: _View, ending: Ending) -> Plan:
     for execution in view.executions:
         if execution.state.terminal:
             continue
+        if execution.ending is ExecutionState.TIMED_OUT:
+            # It was kept, had it come to its end after all; now nobody wants it any more.
+            execution = evolve(execution, ending=ExecutionState.CANCELLED, modified_at=now)  # noqa: PLW2901
+            changed.append(execution)
         if execution.node in view.reach.lost:
             changed.append(fence(execution, execution.ending or ExecutionState.CANCELLED, now))
             continue
@@ -170,7 +174,12 @@ def _place(view: _View, needs: Needs) -> Plan:
                 Want(demand, priority=job.spec.priority),
                 "waiting for all nodes to make themselves known",
             )
-        job = evolve(job, targets=tuple(entry.info.name for entry in nodes.entries(able)), modified_at=now)
+        targets = tuple(entry.info.name for entry in nodes.entries(able) if not entry.info.draining)
+        if not targets:
+            return _queued(
+                view, Want(demand, priority=job.spec.priority), "every node that matches is being drained"
+            )
+        job = evolve(job, targets=targets, modified_at=now)
         view = evolve(view, job=job)
         needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
     gone = _gone(view, needs, able) if everywhere else None

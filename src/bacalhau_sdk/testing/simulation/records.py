@@ -102,10 +102,14 @@ class JobRules:
             raise ViolationError("I11", f"{job.id} timed out after {job.modified_at - job.created_at:.1f} s")
 
     def _goes_everywhere(self, job: JobRecord) -> None:
-        """Hold that a job for all nodes goes to all that match."""
+        """Hold that a job for all nodes goes to all that match and are not being drained."""
         demand = Demand.of(job.spec)
         nodes = self._world.orchestrator.core.membership.nodes
-        able = {entry.info.name for entry in nodes if lasting_refusal(entry.info, demand) is None}
+        able = {
+            entry.info.name
+            for entry in nodes
+            if lasting_refusal(entry.info, demand) is None and not entry.info.draining
+        }
         if set(job.targets) != able:
             raise ViolationError("I18", f"{job.id} goes to {job.targets}, and could to {sorted(able)}")
 
