@@ -143,23 +143,11 @@ class Scene:
         if began:
             detail = FrozenMap({"rolled_back": False, "clock_jumped": False, "noticed": True})
             self._note("orchestrator-up", detail=detail)
-        try:
-            async with VirtualCluster(
-                nodes, transport=transport, store=store, data_dir=self.folder
-            ) as cluster:
-                self._enter(cluster)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(
-                        self._note_cuts, [fault for fault in plan if isinstance(fault, LinkFault)]
-                    )
-                    while self.left:
-                        await self._when_changed()
-                    tasks.cancel_scope.cancel()
-        except (ClusterFailedError, StoreError):
-            pass
-        finally:
-            self.cluster = None
-            self._change()
+        async with anyio.create_task_group() as tasks:
+            # From the very beginning: a node that is cut off early holds up the entering.
+            tasks.start_soon(self._note_cuts, [fault for fault in plan if isinstance(fault, LinkFault)])
+            await self._inside(VirtualCluster(nodes, transport=transport, store=store, data_dir=self.folder))
+            tasks.cancel_scope.cancel()
         if self.left:
             self._note("orchestrator-down")
             for info in self.infos:
@@ -168,6 +156,19 @@ class Scene:
             await anyio.sleep(self.chance.between(0.1, 20.0))
             for info in self.infos:
                 self._note("joined", node=info.name)
+
+    async def _inside(self, cluster: VirtualCluster) -> None:
+        """Be inside a cluster until all is done, or its store fails."""
+        try:
+            async with cluster:
+                self._enter(cluster)
+                while self.left:
+                    await self._when_changed()
+        except (ClusterFailedError, StoreError):
+            pass
+        finally:
+            self.cluster = None
+            self._change()
 
     # Users
 
@@ -298,13 +299,13 @@ class Scene:
         return plan
 
     async def _note_cuts(self, cuts: list[LinkFault]) -> None:
-        """Write down which nodes are cut off, as that changes."""
+        """Write down which nodes are cut off, as that changes; no two cuts of a node overlap."""
         began = anyio.current_time()
-        times = sorted((time, cut.first) for cut in cuts for time in (began + cut.start, began + cut.end))
-        for time, name in times:
+        changes = [(began + cut.start, cut.first, True) for cut in cuts]
+        changes += [(began + cut.end, cut.first, False) for cut in cuts]
+        for time, name, cut_off in sorted(changes):
             await anyio.sleep_until(time)
-            cut = any(fault.first == name and fault.is_cut(time - began) for fault in cuts)
-            if cut:
+            if cut_off:
                 self._note("cut", node=name, detail=FrozenMap({"heard": False}))
             else:
                 self._note("joined", node=name)
