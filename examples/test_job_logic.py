@@ -52,4 +52,4 @@ def test_what_hangs_is_stopped() -> None:
                 return str(error)
             return "it has ended"
 
-    assert "ran for too long on node rack" in testing.run(night)
+    assert "ran for more than its limit of 1800 s on node rack" in testing.run(night)

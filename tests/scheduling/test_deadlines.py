@@ -73,7 +73,7 @@ def test_what_time_alone_changes(
                 FailureKind.INFRASTRUCTURE,
                 "node.lost",
                 "node n1 could not be reached",
-                "a RetryPolicy with more attempts tries elsewhere",
+                "a RetryPolicy with more attempts gives it another try",
             )
 
 
@@ -130,7 +130,7 @@ def test_an_execution_that_runs_for_too_long_is_told_to_stop_and_has_timed_out_w
     assert desk.states() == "j RUNNING, j-0 RUNNING", "nothing is given away while it may still run"
     assert desk.report(E.CANCELLED) == to("n1", DISCARD)
     assert desk.states() == "j TIMED_OUT, j-0 TIMED_OUT"
-    assert desk.jobs["j"].reason == "partition 0 ran for too long on node n1"
+    assert desk.jobs["j"].reason == "partition 0 ran for more than its limit of 12 s on node n1"
 
 
 def test_one_that_ran_for_too_long_and_yet_came_to_its_end_is_kept() -> None:
@@ -182,7 +182,7 @@ def test_a_job_that_no_node_accepts_within_its_queue_limit_has_timed_out() -> No
     desk.until(40, node(), j_0=E.RUNNING)
     assert desk.jobs["k"].state is JobState.TIMED_OUT
     assert desk.jobs["k"].reason == (
-        "no node accepted it within its queue limit of 40 s; 1 of 1 nodes match, none has room now"
+        "no node accepted it within its queue limit of 40 s; 1 of 1 nodes match, none takes it now"
     )
     assert desk.jobs["j"].state is JobState.RUNNING
 

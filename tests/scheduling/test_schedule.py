@@ -129,7 +129,7 @@ def test_a_job_that_finds_no_room_is_queued() -> None:
         fill(known, name, "other", ONE_CPU)
     plan = planned(job(wasm(resources=ONE_CPU)), nodes=known)
     assert (plan.job.state, plan.executions) == (JobState.QUEUED, ())
-    assert plan.job.reason == "2 of 3 nodes match, none has room now"
+    assert plan.job.reason == "2 of 3 nodes match, none takes it now"
     assert plan.blocked is not None
     again = planned(plan.job, nodes=known)
     assert again.job == plan.job

@@ -59,7 +59,7 @@ def test_many_seeds_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "4", "--jobs", "10", "--judge"]) == 0
     told = capsys.readouterr().out
     assert "4/4 seeds" in told
-    assert "0 of 4 seeds do not hold" in told
+    assert "all of 4 seeds hold" in told
 
 
 def test_what_does_not_hold_is_named_with_its_seed(
@@ -70,6 +70,24 @@ def test_what_does_not_hold_is_named_with_its_seed(
     told = capsys.readouterr().out
     assert "seed 5 does not hold: I7: " in told
     assert "2 of 2 seeds do not hold: 5, 6" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--seeds", "0"],
+        ["--nodes", "-1"],
+        ["--processes", "0"],
+        ["--trace"],
+        ["--seed", "1", "--trace", "--runner", "trio"],
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 if __name__ == "__main__":

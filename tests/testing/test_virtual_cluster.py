@@ -256,3 +256,34 @@ def test_a_lost_message_is_only_a_delay(backend: BackendName, seed: int) -> None
         return transport.story
 
     assert testing.run(complete, backend=backend, seed=seed)
+
+
+async def test_a_cluster_with_a_real_clock_is_refused_under_virtual_time() -> None:
+    async with testing.VirtualCluster():
+        pass  # from here on no thread may work in this loop
+    with pytest.raises(VirtualTimeError, match="clock is a real one"):
+        async with bac.Cluster([]):
+            pass
+
+
+def test_a_link_of_a_node_that_is_not_there_is_refused() -> None:
+    transport = testing.SimulatedTransport([link("typo").cut(1)])
+    with pytest.raises(InvalidSpecError, match="'typo' is no party: they are orchestrator, virtual"):
+        testing.VirtualCluster(transport=transport)
+
+
+async def test_the_log_of_one_try_comes_before_that_of_the_next() -> None:
+    plan = [on(attempt=1).prints("one\n").fails("as if"), on(attempt=2).prints("two\n")]
+    engine = testing.SimulatedEngine("docker", plan=plan)
+    async with testing.VirtualCluster([bac.Node("edge", [engine])]) as cluster:
+        for _ in range(8):
+            job = await cluster.submit(bac.JobSpec.docker("busybox", retry=bac.RetryPolicy(2)))
+            await job.wait()
+            assert [entry.text async for entry in job.logs()] == ["one", "two"]
+
+
+async def test_a_check_that_returns_nonsense_is_a_refusal() -> None:
+    engine = testing.SimulatedEngine("docker", check=lambda _: "no")  # type: ignore[arg-type,return-value]
+    async with testing.VirtualCluster([bac.Node("edge", [engine])]) as cluster:
+        with pytest.raises(bac.NoMatchingNodeError, match="'no' is neither a Refusal nor None"):
+            await cluster.run(bac.JobSpec.docker("busybox"))

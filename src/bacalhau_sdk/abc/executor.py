@@ -101,7 +101,10 @@ class Executor(AsyncContextManagerMixin, ABC):
         A fault of the check itself is a refusal: the node cannot tell whether it could.
         """
         try:
-            return await self._check(task)
+            refusal = await self._check(task)
+            if refusal is None or isinstance(refusal, Refusal):
+                return refusal
+            raise TypeError(f"{refusal!r} is neither a Refusal nor None")
         except Exception as error:  # noqa: BLE001 - whatever it is, the node must answer the offer
             hint = "the log of the node's executor may say more"
             return Refusal("", Check.ENGINE, self.engine, f"a check that failed: {_describe(error)}", hint)

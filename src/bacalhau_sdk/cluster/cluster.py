@@ -26,9 +26,10 @@ from ..errors import (
     JobNotFoundError,
     MultipleResultsError,
     NodeNotFoundError,
+    VirtualTimeError,
 )
 from ..host.cancellation import persist
-from ..host.threads import run_blocking, run_stoppable
+from ..host.threads import run_blocking, run_stoppable, threads_are_forbidden
 from ..model.data import BytesSource, PathLike
 from ..model.evaluation import Explanation
 from ..model.job import JobSpec, JobType
@@ -76,6 +77,7 @@ class Cluster(AsyncContextManagerMixin):
         EngineError: On entering: an executor cannot be used.
         StoreError: On entering: the store cannot be read.
         OSError: On entering: the private folder cannot be made.
+        VirtualTimeError: On entering: the time of the event loop is virtual, and the clock is not.
     """
 
     def __init__(
@@ -110,6 +112,11 @@ class Cluster(AsyncContextManagerMixin):
         """
         if self._orchestrator is not None:
             raise ClusterClosedError("this cluster was entered before", hint="make a new Cluster object")
+        if threads_are_forbidden() and isinstance(self._clock, SystemClock):
+            raise VirtualTimeError(
+                "the time of this event loop is virtual, and the cluster's clock is a real one",
+                hint="use testing.VirtualCluster",
+            )
         raised: BaseException | None = None
         self._block = anyio.CancelScope()
         try:

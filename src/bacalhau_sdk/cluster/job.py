@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -272,23 +272,27 @@ class Job:
 
     async def _pump_logs(self, channel: Channel[LogEntry]) -> None:
         """Put the log of every execution into a channel, for as long as somebody reads it."""
-        begun: dict[str, anyio.CancelScope] = {}
+        pumps: dict[str, _Pump] = {}
         error: BacalhauError | None = ClusterClosedError(
             "the cluster closed before the log was read to its end"
         )
         try:
             async with anyio.create_task_group() as tasks:
-                while not (ended := self.state.terminal) or len(begun) < len(self._with_log()):
+                while True:
+                    ended = self.state.terminal
+                    before: dict[int, _Pump] = {}
                     for execution in self._with_log():
-                        if execution.id not in begun:
-                            scope = begun[execution.id] = anyio.CancelScope()
-                            tasks.start_soon(self._pump_log, execution, channel, scope)
-                    if not ended:
-                        await self._view.watch.changed()
-                for execution in self.executions:
-                    # It may still write, but that is not the job's any more.
-                    if execution.fenced and execution.id in begun:
-                        begun[execution.id].deadline = anyio.current_time() + _LAST_WORDS
+                        pump = pumps.get(execution.id)
+                        if pump is None:
+                            pump = pumps[execution.id] = _Pump()
+                            earlier = before.get(execution.partition_index)
+                            tasks.start_soon(self._pump_log, execution, channel, pump, earlier)
+                        if execution.fenced:
+                            pump.hurry()
+                        before[execution.partition_index] = pump
+                    if ended:
+                        break
+                    await self._view.watch.changed()
             error = None
         finally:
             channel.close(error)
@@ -297,15 +301,43 @@ class Job:
         return [execution for execution in self.executions if execution.state not in _WITHOUT_LOG]
 
     async def _pump_log(
-        self, execution: Execution, channel: Channel[LogEntry], scope: anyio.CancelScope
+        self, execution: Execution, channel: Channel[LogEntry], pump: _Pump, earlier: _Pump | None
     ) -> None:
-        # A transport error: the execution ended before its node had made a log, by a cancel that came first.
-        with scope, suppress(ChannelClosedError, TransportError):
-            async with aclosing(self._read_log(execution)) as entries:
-                async for entry in entries:
-                    ended_at = self._view.record.ended_at
-                    if execution.fenced and ended_at is not None and entry.time > ended_at:
-                        break
-                    await channel.put(entry)
-                    if scope.deadline < math.inf:
-                        scope.deadline = anyio.current_time() + _LAST_WORDS
+        """Put the log of an execution into the channel, after that of the attempt before it."""
+        try:
+            if earlier is not None:
+                await earlier.done.wait()
+            # A transport error: the execution ended before its node had made a log, by a cancel that came first.
+            with pump.scope, suppress(ChannelClosedError, TransportError):
+                async with aclosing(self._read_log(execution)) as entries:
+                    async for entry in entries:
+                        known = self._view.executions[execution.id]
+                        if known.fenced and known.ended_at is not None and entry.time > known.ended_at:
+                            break  # that is not the job's any more
+                        with pump.patient():
+                            await channel.put(entry)
+        finally:
+            pump.done.set()
+
+
+class _Pump:
+    """One log on its way to a reader."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.done = anyio.Event()
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """End once nothing has come for a while: what writes may still be alive somewhere, and never end."""
+        if not self._hurried:
+            self._hurried = True
+            self.scope.deadline = anyio.current_time() + _LAST_WORDS
+
+    @contextmanager
+    def patient(self) -> Generator[None]:
+        """Give the reader the time that it takes."""
+        self.scope.deadline = math.inf
+        yield
+        if self._hurried:
+            self.scope.deadline = anyio.current_time() + _LAST_WORDS

@@ -11,7 +11,7 @@ from anyio.lowlevel import RunVar, checkpoint
 
 from .cancellation import from_any_thread, persist
 
-__all__ = ["run_blocking", "run_stoppable", "use_no_threads"]
+__all__ = ["run_blocking", "run_stoppable", "threads_are_forbidden", "use_no_threads"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -28,6 +28,11 @@ def use_no_threads() -> None:
     holds for all of its tasks, and never ends.
     """
     _no_threads.set(True)
+
+
+def threads_are_forbidden() -> bool:
+    """Say whether `use_no_threads` holds for the current event loop."""
+    return _no_threads.get(False)
 
 
 async def run_blocking(work: Callable[[*Ts], T], *arguments: *Ts) -> T:

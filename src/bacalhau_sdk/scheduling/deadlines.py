@@ -78,7 +78,7 @@ def fence(execution: Execution, state: ExecutionState, now: float) -> Execution:
         FailureKind.INFRASTRUCTURE,
         "node.lost",
         f"node {execution.node} could not be reached",
-        "a RetryPolicy with more attempts tries elsewhere",
+        "a RetryPolicy with more attempts gives it another try",
     )
     outcome = Outcome(failure=failure if state is ExecutionState.FAILED else None)
     return advance(execution, state, now, outcome=outcome, fenced=True)

@@ -53,17 +53,17 @@ def execution_line(execution: Execution, may_hold: bool) -> str:
         f"partition {execution.partition_index}, attempt {execution.attempt}: {execution.state.value} "
         f"on node {execution.node}"
     )
-    failure = execution.outcome.failure if execution.outcome else None
-    if failure is not None:
-        line += f": {failure.message}"
+    outcome = execution.outcome
+    if outcome is not None and outcome.failure is not None:
+        line += f": {outcome.failure.message}"
+    elif outcome is not None and outcome.exit_code:
+        line += f", exit code {outcome.exit_code}"
     if execution.stop_requested and not execution.state.terminal:
         line += " (told to stop)"
     if execution.fenced:
         gone = "it is gone from there by now"
-        back = (
-            "it may still run there, is killed when the node is back, and nothing that it reports is recorded"
-        )
-        line += f" (fenced: {back if may_hold else gone})"
+        alive = "it may still run there; it is killed as soon as its node can do that, and nothing that it reports is recorded"
+        line += f" (fenced: {alive if may_hold else gone})"
     return line
 
 

@@ -155,6 +155,8 @@ class OrchestratorCore:
         reason = job.reason.partition("\n")[0]
         if job.state.terminal:
             return Explanation(job_id, job.state, reason, placed, (), job.refusals)
+        if job.ending is not None:
+            reason = f"it is to end as {job.ending.value} once nothing of it runs any more: {reason}"
         now += self._ahead
         waits = waiting_lines(job, executions, self._snapshot, now)
         look = Evaluation(job_id, job.spec.priority, job.created_at, Trigger.DEADLINE)

@@ -102,7 +102,7 @@ def reconcile(job: JobRecord, executions: Sequence[Execution], reach: Reach, now
     everywhere = job.spec.type is JobType.OPS
     ending = None
     if ended and not (everywhere and (live or missing)):
-        ending = _failed(ended)
+        ending = _failed(job, ended)
     elif not ended and not live and not missing and (latest or not everywhere):
         ending = Ending(JobState.COMPLETED)
     return Needs(
@@ -152,13 +152,15 @@ def _too_late(job: JobRecord, reach: Reach, now: float, *, accepted: bool) -> En
     return None
 
 
-def _failed(ended: Sequence[Execution]) -> Ending:
+def _failed(job: JobRecord, ended: Sequence[Execution]) -> Ending:
     """Return the end of a job of which partitions did not come to success: the worst of them is the reason."""
     execution = min(ended, key=_badness)
     where = f"partition {execution.partition_index}"
     tried = f", attempt {execution.attempt}" if execution.attempt > 1 else ""
     if execution.state is ExecutionState.TIMED_OUT:
-        return Ending(JobState.TIMED_OUT, f"{where}{tried} ran for too long on node {execution.node}")
+        limit = job.spec.timeouts.execution
+        late = "too long" if limit is None else f"more than its limit of {limit:g} s"
+        return Ending(JobState.TIMED_OUT, f"{where}{tried} ran for {late} on node {execution.node}")
     failure = execution.outcome.failure if execution.outcome else None
     if failure is None:
         code, what = "execution.failed", "the node gave no reason"

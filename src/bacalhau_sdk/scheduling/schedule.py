@@ -206,7 +206,7 @@ def _place(view: _View, needs: Needs) -> Plan:
         return Plan(job, tuple(made))
     only_on = tuple(job.targets[missing.partition_index] for missing in left) if everywhere else ()
     want = Want(demand, _revisions(refused), only_on, job.spec.priority)
-    reason = f"{able.bit_count()} of {len(nodes)} nodes match, none has room now"
+    reason = f"{able.bit_count()} of {len(nodes)} nodes match, none takes it now"
     return evolve(_queued(view, want, reason), executions=tuple(made))
 
 

@@ -14,9 +14,11 @@ from ..cluster.cluster import Cluster
 from ..cluster.node import Node
 from ..host.threads import use_no_threads
 from ..model.data import PathLike
-from ..model.problems import Problems
+from ..model.message import ORCHESTRATOR
+from ..model.problems import Problems, shown
 from ..model.resources import Resources
 from .engine import SimulatedEngine
+from .transport import SimulatedTransport
 from .virtual import VirtualClock, limit_virtual_time, require_virtual_time
 
 __all__ = ["VirtualCluster"]
@@ -56,6 +58,7 @@ class VirtualCluster(Cluster):
         composed = [_virtual_node()] if nodes is None else nodes
         super().__init__(composed, transport=transport, store=store, data_dir=data_dir, clock=VirtualClock())
         _refuse_threads(self._nodes)
+        _check_links(transport, self._nodes)
         self._ids = random.Random(seed)  # noqa: S311 - they need not be secret
         self._limit = limit
 
@@ -83,6 +86,17 @@ def _virtual_node() -> Node:
     ]
     # Not those of this machine: a test should end alike everywhere.
     return Node("virtual", engines, resources=Resources(cpu=16, memory="64GiB", disk="1TiB"))
+
+
+def _check_links(transport: Transport | None, nodes: Iterable[Node]) -> None:
+    """See that the links of a plan are between parties that there are: one that never breaks proves nothing."""
+    if not isinstance(transport, SimulatedTransport):
+        return
+    problems = Problems()
+    known = {ORCHESTRATOR, *(node.name for node in nodes)}
+    for name in sorted(transport.linked - known):
+        problems.add("transport.plan", f"{shown(name)} is no party: they are {', '.join(sorted(known))}")
+    problems.check()
 
 
 def _refuse_threads(nodes: Iterable[Node]) -> None:

@@ -130,23 +130,45 @@ def _simulate_cluster(seed: int, options: Options) -> Report:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code: 0 when everything held."""
     parser = argparse.ArgumentParser(prog="python -m bacalhau_sdk.testing.simulate", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many worlds (100)")
+    parser.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many worlds (100)")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (0)")
     parser.add_argument("--seed", type=int, metavar="SEED", help="one world only")
     parser.add_argument("--trace", action="store_true", help="tell the story of that world")
-    parser.add_argument("--faults", choices=sorted(_FAULTS), default="swarm", help="which faults (swarm)")
-    parser.add_argument("--jobs", type=int, default=200, metavar="N", help="jobs of a world (200)")
-    parser.add_argument("--nodes", type=int, default=10, metavar="N", help="nodes of a world (10)")
-    parser.add_argument("--judge", action="store_true", help="judge the histories too")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many processes (1)")
     parser.add_argument(
-        "--runner", choices=["world", "asyncio", "trio"], default="world", help="what runs (world)"
+        "--faults",
+        choices=sorted(_FAULTS),
+        default="swarm",
+        help="swarm draws for each world which faults it has; all has all of them; none none (swarm)",
+    )
+    parser.add_argument("--jobs", type=_positive, default=200, metavar="N", help="jobs of a world (200)")
+    parser.add_argument("--nodes", type=_positive, default=10, metavar="N", help="nodes of a world (10)")
+    parser.add_argument(
+        "--judge",
+        action="store_true",
+        help="have each history judged too, by a judge that knows only the documented guarantees",
+    )
+    parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="how many processes (1)")
+    parser.add_argument(
+        "--runner",
+        choices=["world", "asyncio", "trio"],
+        default="world",
+        help="world runs the cores alone; asyncio and trio a whole cluster under virtual time, with a fifth of the jobs"
+        " and half of the nodes, always judged (world)",
     )
     given = parser.parse_args(arguments)
+    if given.trace and (given.seed is None or given.runner != "world"):
+        parser.error("--trace tells the story of one world: it needs --seed, and the runner 'world'")
     options = Options(given.faults, given.jobs, given.nodes, given.judge, given.runner)
     if given.seed is not None:
         return _run_one(given.seed, options, trace=given.trace)
     return _run_many(range(given.first, given.first + given.seeds), options, given.processes)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    return number
 
 
 def _run_one(seed: int, options: Options, *, trace: bool) -> int:
@@ -176,7 +198,10 @@ def _run_many(seeds: Sequence[int], options: Options, processes: int) -> int:
                 _say(f"{done}/{len(seeds)} seeds, {events} events, {rate:.0f} seeds per minute and process")
     for name, count in sorted(counts.items()):
         _say(f"  {count:>10}  {name}")
-    _say(f"{len(broken)} of {done} seeds do not hold{': ' if broken else ''}{_seeds(broken)}")
+    if broken:
+        _say(f"{len(broken)} of {done} seeds do not hold: {_seeds(broken)}")
+    else:
+        _say(f"all of {done} seeds hold")
     return 1 if broken else 0
 
 

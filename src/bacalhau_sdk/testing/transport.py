@@ -195,6 +195,11 @@ class SimulatedTransport(MemoryTransport):
                 )
         problems.check()
 
+    @property
+    def linked(self) -> frozenset[str]:
+        """The parties whose links the plan cuts."""
+        return frozenset(party for fault in self._links for party in (fault.first, fault.second))
+
     async def _send(self, envelope: Envelope) -> None:
         time = self._time()
         if any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...model.execution import Failure, RunResult
 from ...model.frozenmap import FrozenMap
 from ...model.node import NodeInfo
 from .node import SimulatedNode, Workload
@@ -78,9 +79,20 @@ class WorkloadRules:
         used[0] -= task.resources.cpu
         used[1] -= task.resources.memory
         used[2] -= 1
-        world.story(node.name, f"{task.execution_id} is over: {workload.result or 'killed'}")
+        world.story(node.name, f"{task.execution_id} is over: {_how(workload)}")
         if world.noting:
             world.note("stopped", job_id=task.job_id, execution_id=task.execution_id, node=node.name)
         mine = node.up and task.execution_id in node.workloads
         if mine and task.execution_id not in node.core.account:
             raise ViolationError("I7", f"{node.name} gave away what {task.execution_id} used until now")
+
+
+def _how(workload: Workload) -> str:
+    """Say how a workload has ended."""
+    match workload.result:
+        case RunResult(exit_code):
+            return f"exit code {exit_code}"
+        case Failure() as failure:
+            return f"{failure.kind.value} fault, {failure.message}"
+        case None:
+            return "killed"
