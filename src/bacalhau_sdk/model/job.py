@@ -271,8 +271,8 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: Tries of a partition in all; 1, the default, means no retry.
-        backoff: Seconds before the second try; doubled before each further one, up to an hour. Up to a tenth is added, so that
-            what failed together does not come back together.
+        backoff: Seconds before the second try; doubled before each further one, up to an hour, or as it is if it is more. Up to
+            a tenth is added, so that what failed together does not come back together.
         retry_timeouts: Whether an execution that timed out is tried again as well.
         retry_nonzero_exit: Whether a non-zero exit code is tried again as well.
 

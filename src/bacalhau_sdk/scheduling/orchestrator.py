@@ -36,7 +36,7 @@ from .plan import Plan, events_between, job_events_between, messages_between
 from .ranking import Ranker, default_rank
 from .schedule import ClusterSnapshot, schedule
 
-__all__ = ["OrchestratorCore"]
+__all__ = ["LATE_AFTER", "PULSE", "STARVING_AFTER", "OrchestratorCore"]
 
 RESEND_AFTER = 5.0
 """Seconds after which an offer that its node's heartbeat does not list is sent to the node again."""

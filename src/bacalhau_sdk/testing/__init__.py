@@ -17,12 +17,14 @@
 from __future__ import annotations
 
 from .cluster import VirtualCluster
-from .engine import SimulatedEngine
+from .engine import Behaviour, SimulatedEngine
 from .story import Entry, on
 from .transport import LinkFault, MessageFault, SimulatedTransport, link, messages
-from .virtual import VirtualClock, VirtualEventLoop, run, virtual_backend
+from .virtual import BackendName, VirtualClock, VirtualEventLoop, run, virtual_backend
 
 __all__ = [
+    "BackendName",
+    "Behaviour",
     "Entry",
     "LinkFault",
     "MessageFault",

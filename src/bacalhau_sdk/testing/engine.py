@@ -17,7 +17,7 @@ from ..model.node import Check, EngineInfo, Refusal
 from ..model.platform import Platform, PlatformSupport
 from .story import Entry, Exit, Fail, Hang, Prepare, Print, Refuse, Run, Step, Write, check_plan
 
-__all__ = ["SimulatedEngine"]
+__all__ = ["Behaviour", "SimulatedEngine"]
 
 Behaviour: TypeAlias = Callable[[Task, TaskIO], Awaitable[int | None]]
 
@@ -33,8 +33,10 @@ class SimulatedEngine(Executor):
         platforms: What it claims to run natively; nothing at all for an engine that does not care.
         emulated: What it claims to run by emulation.
         plan: What executions do; `on` begins an entry.
-        behaviour: Awaited for a task that the plan does not name; returns the exit code, None is 0.
-        check: Called for a bid that the plan does not refuse; a `Refusal` makes the node refuse.
+        behaviour: ``async def behaviour(task: Task, io: TaskIO)``, awaited for a task that the plan does not name; returns the
+            exit code, None is 0. The types are those of `bacalhau_sdk.abc`.
+        check: ``def check(task: Task)``, called for a bid that the plan does not refuse; a `Refusal` makes the node refuse, None
+            lets it accept.
 
     Raises:
         InvalidSpecError: An entry of the plan is none, says nothing, or is never reached; or a platform is none.

@@ -78,6 +78,7 @@ class Stage:
         self.cores: Cores = cores or Cores()
         self.now: float = 0.0
         self.events: int = 0
+        self.effects: int = 0
         self.counts: Counter[str] = Counter()
         self.parties: dict[str, Party] = {}
         self._tell = tell
@@ -114,11 +115,16 @@ class Stage:
 
     def dies_before_effect(self) -> bool:
         """Say whether the process that is about to perform an effect crashes first."""
+        self.effects += 1
         self._effects_left -= 1
         if self._effects_left > 0:
             return False
         self._effects_left = self._next_effect_crash()
         return not self.kind
+
+    def crash_before_effect(self, number: int) -> None:
+        """Have the process that is to perform the ``number``-th effect from now on, counted from 1, crash before it."""
+        self._effects_left = number
 
     def _next_effect_crash(self) -> float:
         if not self.faults.effect_crashes:
