@@ -141,8 +141,9 @@ class SimulatedOrchestrator(Process):
         if world.noting and rolled_back:
             self.on_listing(Batch(tuple(self.jobs.values()), tuple(self.executions.values())))
         snapshot = Snapshot(tuple(self.jobs.values()), tuple(self.executions.values()))
-        if self.perform(self.core.handle(Restore(snapshot), self.clock)) and rolled_back:
-            self.on_restored()
+        self.perform(self.core.handle(Restore(snapshot), self.clock))
+        if rolled_back:
+            self.on_restored()  # also when it has died of that: users find out sooner or later
 
     def _commit(self, batch: Batch) -> bool:
         if self.world.now < self.full_until:
