@@ -107,8 +107,7 @@ def simulate(
     except Exception as error:  # noqa: BLE001 - a core that raises is what is looked for
         violation = f"{type(error).__name__}: {error}"
     if history is not None and not violation:
-        found = judge(history)
-        violation = f"promise {found[0].promise}: {found[0].rule}: {found[0].message}" if found else ""
+        violation = _broken_promise(history)
     trace_hash = digest.hexdigest() if tell is not None else ""
     return Report(seed, world.events, world.counts, violation, trace_hash)
 
@@ -121,10 +120,14 @@ def _simulate_cluster(seed: int, options: Options) -> Report:
         )
     except Exception as error:  # noqa: BLE001 - a cluster that raises is what is looked for
         return Report(seed, 0, violation=f"{type(error).__name__}: {error}")
-    found = judge(history)
-    violation = f"promise {found[0].promise}: {found[0].rule}: {found[0].message}" if found else ""
     counts = Counter(entry.kind for entry in history)
-    return Report(seed, len(history), counts, violation)
+    return Report(seed, len(history), counts, _broken_promise(history))
+
+
+def _broken_promise(history: History) -> str:
+    """Return the first promise that a history breaks, or nothing."""
+    found = judge(history)
+    return f"promise {found[0].promise}: {found[0].rule}: {found[0].message}" if found else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

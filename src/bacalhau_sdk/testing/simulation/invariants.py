@@ -35,11 +35,8 @@ L7   What is on a lost node is given to another one.
 
 from __future__ import annotations
 
-import attrs
-
 from ...model.message import Envelope
 from ...model.record import Batch, JobRecord
-from ..history import HistoryEntry
 from .notes import node_entry, recorded
 from .patrol import Patrol
 from .records import JobRules
@@ -69,7 +66,7 @@ class Invariants:
         self._patrol = Patrol(world, self._jobs, self._executions, self._messages)
         for node in world.nodes.values():
             self._workloads.node_exists(node.info)
-            self._note(node_entry(node.info, world.now))
+            world.keep(node_entry(node.info, world.now))
             node.on_start = self._workloads.at_start
             node.on_stop = self._workloads.at_stop
         orchestrator = world.orchestrator
@@ -124,9 +121,4 @@ class Invariants:
             world.story("records", f"{event.job_id}: {event.message}")
         if world.noting:
             for entry in recorded(batch, world.orchestrator.executions, world.now):
-                self._note(entry)
-
-    def _note(self, entry: HistoryEntry) -> None:
-        values = attrs.asdict(entry, recurse=False)
-        del values["time"]
-        self.world.note(**values)
+                world.keep(entry)

@@ -33,7 +33,7 @@ from ...scheduling.events import (
     WorkloadStarted,
 )
 from .process import Process
-from .stage import Stage
+from .stage import Stage, unwatched
 from .violation import ViolationError
 
 __all__ = ["SimulatedNode", "Workload"]
@@ -83,8 +83,8 @@ class SimulatedNode(Process):
         self.forgetful: bool = False
         self.up_since: float = 0.0
         self.core: ComputeCore = world.cores.compute(evolve(info, revision=self.life))
-        self.on_start: Callable[[SimulatedNode, Workload], object] = _ignore
-        self.on_stop: Callable[[SimulatedNode, Workload], object] = _ignore
+        self.on_start: Callable[[SimulatedNode, Workload], object] = unwatched
+        self.on_stop: Callable[[SimulatedNode, Workload], object] = unwatched
         world.after(world.chance.random(), self._first_tick)
 
     def receive(self, envelope: Envelope) -> None:
@@ -317,7 +317,3 @@ class SimulatedNode(Process):
         workload = self.workloads.get(execution_id)
         if workload is not None and not workload.running:
             del self.workloads[execution_id]
-
-
-def _ignore(*_: object) -> None:
-    """Nobody watches."""

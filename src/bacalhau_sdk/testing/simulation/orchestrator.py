@@ -13,7 +13,7 @@ from ...scheduling.effects import Commit, Effect, Send, WakeAt
 from ...scheduling.events import Deliver, OrchestratorEvent, Restore, Tick
 from ...scheduling.orchestrator import LATE_AFTER, PULSE, OrchestratorCore
 from .process import Process
-from .stage import Stage
+from .stage import Stage, unwatched
 
 __all__ = ["SimulatedOrchestrator"]
 
@@ -47,12 +47,12 @@ class SimulatedOrchestrator(Process):
         self.settled_since: float = 0.0
         self._backup: tuple[dict[str, JobRecord], dict[str, Execution]] = ({}, {})
         self.core: OrchestratorCore = world.cores.orchestrator("1")
-        self.on_send: Callable[[Envelope], object] = _ignore
-        self.on_commit: Callable[[Batch], object] = _ignore
-        self.on_committed: Callable[[Batch], object] = _ignore
-        self.on_listing: Callable[[Batch], object] = _ignore
-        self.on_rollback: Callable[[], object] = _ignore
-        self.on_restored: Callable[[], object] = _ignore
+        self.on_send: Callable[[Envelope], object] = unwatched
+        self.on_commit: Callable[[Batch], object] = unwatched
+        self.on_committed: Callable[[Batch], object] = unwatched
+        self.on_listing: Callable[[Batch], object] = unwatched
+        self.on_rollback: Callable[[], object] = unwatched
+        self.on_restored: Callable[[], object] = unwatched
         if world.faults.old_stores:
             world.after(world.chance.between(5.0, 60.0), self._back_up)
 
@@ -172,7 +172,3 @@ class SimulatedOrchestrator(Process):
         self._backup = dict(self.jobs), dict(self.executions)
         if not self.world.kind:
             self.world.after(self.world.chance.between(20.0, 60.0), self._back_up)
-
-
-def _ignore(*_: object) -> None:
-    """Nobody watches."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ...model.message import Envelope
 from ...scheduling.effects import Effect
-from .stage import Stage
+from .stage import Action, Stage
 
 __all__ = ["Process"]
 
@@ -63,8 +63,8 @@ class Process(ABC):
         else:
             self.tick()
 
-    def _later(self, action: object, *arguments: object) -> None:
-        self.world.after(self.stalled_until - self.world.now + 0.001, action, *arguments)  # type: ignore[arg-type]
+    def _later(self, action: Action, *arguments: object) -> None:
+        self.world.after(self.stalled_until - self.world.now + 0.001, action, *arguments)
 
     def perform(self, effects: Iterable[Effect]) -> bool:
         """Perform effects in order; say whether the process has survived that."""

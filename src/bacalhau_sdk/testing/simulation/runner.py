@@ -13,7 +13,6 @@ import anyio
 from attrs import define, field
 
 from ...abc.executor import TaskIO
-from ...abc.store import JobStore
 from ...cluster.job import Job
 from ...cluster.node import Node
 from ...errors import (
@@ -24,11 +23,13 @@ from ...errors import (
     StoreError,
     TransientError,
 )
-from ...model.execution import Execution, ExecutionState, Task
+from ...host.channel import Watch
+from ...model.execution import ExecutionState, Task
 from ...model.frozenmap import FrozenMap
-from ...model.job import JobSpec
+from ...model.job import JobSpec, JobState
 from ...model.node import Check, NodeInfo, Refusal
-from ...model.record import Batch, Snapshot
+from ...model.record import Batch
+from ...stores.memory import MemoryStore
 from ..cluster import VirtualCluster
 from ..engine import SimulatedEngine
 from ..history import History, HistoryEntry
@@ -44,6 +45,7 @@ __all__ = ["run_cluster"]
 _SUBMITTED_BY = 120.0
 _FAULTS_UNTIL = 150.0
 _LIMIT = 4000.0
+_GONE = (ClusterFailedError, ClusterClosedError)
 
 
 def run_cluster(
@@ -70,12 +72,12 @@ def run_cluster(
     chance = Chance(seed)
     given = faults if faults is not None else draw_faults(chance)
     with tempfile.TemporaryDirectory() as folder:
-        scene = Scene(history, chance, given, draw_nodes(chance, nodes), Path(folder), jobs)
-        run(scene.play, backend=backend, seed=seed, limit=_LIMIT)
+        cluster_run = ClusterRun(history, chance, given, draw_nodes(chance, nodes), Path(folder), jobs)
+        run(cluster_run.play, backend=backend, seed=seed, limit=_LIMIT)
     return history
 
 
-class RecordingStore(JobStore):
+class RecordingStore(MemoryStore):
     """A store in memory that keeps nothing for a while, and writes down what it keeps.
 
     Args:
@@ -83,28 +85,20 @@ class RecordingStore(JobStore):
     """
 
     def __init__(self, history: History) -> None:
+        super().__init__()
         self.full = False
-        self.jobs: dict[str, object] = {}
-        self.executions: dict[str, Execution] = {}
         self._history = history
-        self._batches: list[Batch] = []
 
     async def _commit(self, batch: Batch) -> None:
         if self.full:
             raise StoreError("the disk is full, as the seed wants it")
-        for entry in recorded(batch, self.executions, anyio.current_time()):
+        for entry in recorded(batch, self._executions, anyio.current_time()):
             self._history.add(entry)
-        self._batches.append(batch)
-        self.executions.update((execution.id, execution) for execution in batch.executions)
-
-    async def _load(self) -> Snapshot:
-        jobs = {job.id: job for batch in self._batches for job in batch.jobs}
-        events = tuple(event for batch in self._batches for event in batch.events)
-        return Snapshot(tuple(jobs.values()), tuple(self.executions.values()), events)
+        await super()._commit(batch)
 
 
 @define(eq=False)
-class Scene:
+class ClusterRun:
     """The users, the nodes and the faults of one run."""
 
     history: History
@@ -114,7 +108,7 @@ class Scene:
     folder: Path
     count: int
     cluster: VirtualCluster | None = None
-    changed: anyio.Event = field(factory=anyio.Event)
+    watch: Watch = field(factory=Watch)
     left: int = 0
 
     async def play(self) -> None:
@@ -163,34 +157,36 @@ class Scene:
             async with cluster:
                 self._enter(cluster)
                 while self.left:
-                    await self._when_changed()
+                    await self.watch.changed()
         except (ClusterFailedError, StoreError):
             pass
         finally:
             self.cluster = None
-            self._change()
+            self.watch.notify()
 
     # Users
 
     async def _use(self, job_id: str, spec: JobSpec, at: float, cancel: float | None) -> None:
         """Submit a job, perhaps cancel it, and read its results."""
         await anyio.sleep_until(at)
-        job = await self._submit(job_id, spec)
+        await self._submit(job_id, spec)
         self.history.add(submitted(job_id, spec, anyio.current_time()))
         async with anyio.create_task_group() as tasks:
             if cancel is not None:
                 tasks.start_soon(self._cancel, job_id, cancel)
-            await self._results(job, job_id)
+            await self._results(job_id)
         self.left -= 1
-        self._change()
+        self.watch.notify()
 
-    async def _submit(self, job_id: str, spec: JobSpec) -> Job:
+    async def _submit(self, job_id: str, spec: JobSpec) -> None:
         while True:
             cluster = await self._entered()
             try:
-                return await cluster.submit(spec, job_id)
-            except (ClusterFailedError, ClusterClosedError):
+                await cluster.submit(spec, job_id)
+            except _GONE:
                 await self._another(cluster)
+            else:
+                return
 
     async def _cancel(self, job_id: str, after: float) -> None:
         await anyio.sleep(after)
@@ -199,26 +195,30 @@ class Scene:
             self._note("cancel-called", job_id=job_id)
             try:
                 state = await (await cluster.job(job_id)).cancel("a user wants it so")
-            except (ClusterFailedError, ClusterClosedError):
+            except _GONE:
                 self._note("cancel-abandoned", job_id=job_id)
                 await self._another(cluster)
             else:
                 self._note("cancel-returned", job_id=job_id, state=state.value)
                 return
 
-    async def _results(self, job: Job, job_id: str) -> None:
+    async def _ended(self, job_id: str) -> Job:
+        """Wait for the end of a job, in whichever cluster that comes."""
         while True:
             cluster = await self._entered()
             try:
                 job = await cluster.job(job_id)
                 await job.wait()
-            except (ClusterFailedError, ClusterClosedError):
+            except _GONE:
                 await self._another(cluster)
             else:
-                break
+                return job
+
+    async def _results(self, job_id: str) -> None:
+        job = await self._ended(job_id)
         completed = [e for e in job.executions if e.state is ExecutionState.COMPLETED]
         try:
-            if completed and job.state.value == "COMPLETED":
+            if completed and job.state is JobState.COMPLETED:
                 await job.results()
             ok = True
         except BacalhauError:
@@ -321,23 +321,16 @@ class Scene:
 
     def _enter(self, cluster: VirtualCluster) -> None:
         self.cluster = cluster
-        self._change()
+        self.watch.notify()
 
     async def _entered(self) -> VirtualCluster:
         while self.cluster is None:
-            await self._when_changed()
+            await self.watch.changed()
         return self.cluster
 
     async def _another(self, cluster: VirtualCluster) -> None:
         while self.cluster is cluster:
-            await self._when_changed()
-
-    def _change(self) -> None:
-        self.changed.set()
-        self.changed = anyio.Event()
-
-    async def _when_changed(self) -> None:
-        await self.changed.wait()
+            await self.watch.changed()
 
     def _note(self, kind: str, **values: object) -> None:
         self.history.add(HistoryEntry(anyio.current_time(), kind, **values))  # type: ignore[arg-type]

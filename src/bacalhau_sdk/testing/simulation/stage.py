@@ -18,7 +18,7 @@ from ..history import History, HistoryEntry
 from .chance import Chance
 from .faults import Faults, draw_faults
 
-__all__ = ["Action", "Cores", "Party", "Stage"]
+__all__ = ["Action", "Cores", "Party", "Stage", "unwatched"]
 
 Action: TypeAlias = Callable[..., object]
 
@@ -36,6 +36,10 @@ class Cores:
         default=lambda incarnation: OrchestratorCore(incarnation=incarnation)
     )
     compute: Callable[[NodeInfo], ComputeCore] = field(default=ComputeCore)
+
+
+def unwatched(*_: object) -> None:
+    """Stand in for a watcher where nobody watches."""
 
 
 class Party(Protocol):
@@ -159,8 +163,7 @@ class Stage:
 
     def reachable(self, node: str) -> bool:
         """Say whether messages go through in both directions, and the node's process is up."""
-        cut = max(self._cut_from.get(node, 0.0), self._cut_to.get(node, 0.0))
-        return self.parties[node].up and self.now >= cut
+        return self.parties[node].up and self.now >= self.cut_until(node)
 
     def cut_until(self, node: str) -> float:
         """Return until when a node was, or is, cut off in some direction."""
@@ -232,6 +235,11 @@ class Stage:
         return self._history is not None
 
     def note(self, kind: str, **values: Any) -> None:
+        """Keep an entry of the history, made of its fields."""
+        if self._history is not None:
+            self.keep(HistoryEntry(self.now, kind, **values))
+
+    def keep(self, entry: HistoryEntry) -> None:
         """Keep an entry of the history."""
         if self._history is not None:
-            self._history.add(HistoryEntry(self.now, kind, **values))
+            self._history.add(entry)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from attrs import define
 
 from ...errors import JobConflictError, JobNotFoundError
-from ...model.frozenmap import FrozenMap
 from ...model.job import JobSpec
 from ...model.record import Batch, JobRecord
 from ...scheduling.events import CancelJob, SubmitJob
+from .notes import submitted
 from .orchestrator import SimulatedOrchestrator
 from .shapes import draw_spec
-from .stage import Stage
+from .stage import Stage, unwatched
 from .violation import ViolationError
 
 __all__ = ["Request", "Users"]
@@ -58,8 +58,8 @@ class Users:
         self.orchestrator = orchestrator
         orchestrator.on_committed = self.see
         orchestrator.on_restored = self.submit_again
-        self.on_submitted: Callable[[Request], object] = lambda _: None
-        self.on_cancelled: Callable[[JobRecord], object] = lambda _: None
+        self.on_submitted: Callable[[Request], object] = unwatched
+        self.on_cancelled: Callable[[JobRecord], object] = unwatched
         self.requests: dict[str, Request] = {}
         self.open: int = jobs
         for number in range(jobs):
@@ -159,12 +159,4 @@ class Users:
             "user", f"submitted {request.job_id}: {spec.type.value}, {spec.engine.engine}, count {spec.count}"
         )
         if world.noting:
-            details = {
-                "partitions": spec.count,
-                "max_attempts": spec.retry.max_attempts,
-                "queue": spec.timeouts.queue,
-                "execution": spec.timeouts.execution,
-                "total": spec.timeouts.total,
-                "type": spec.type.value,
-            }
-            world.note("submit-returned", job_id=request.job_id, detail=FrozenMap(details))
+            world.keep(submitted(request.job_id, spec, world.now))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..history import History
-from .faults import Faults
 from .invariants import Invariants
 from .scene import Scene
 from .stage import Cores
@@ -21,26 +17,13 @@ _LINGER = 60.0
 class World(Scene):
     """A scene that is watched after every event; see `Scene` for the arguments."""
 
-    def __init__(
-        self,
-        seed: int,
-        faults: Faults | None = None,
-        *,
-        jobs: int = 200,
-        nodes: int = 10,
-        cores: Cores | None = None,
-        tell: Callable[[str], object] | None = None,
-        history: History | None = None,
-    ) -> None:
-        super().__init__(seed, faults, jobs=jobs, nodes=nodes, cores=cores, tell=tell, history=history)
-        self.invariants: Invariants = Invariants(self)
-
     def run(self) -> None:
         """Run to the end.
 
         Raises:
             ViolationError: Something did not hold.
         """
+        invariants = Invariants(self)
         end = self.faults.until + TIME_LIMIT
         rest_at = end
         told = False
@@ -55,4 +38,4 @@ class World(Scene):
             if time >= rest_at:
                 break
         self.note("end", detail={"expect_all_ended": True})
-        self.invariants.at_end()
+        invariants.at_end()
