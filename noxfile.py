@@ -18,6 +18,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 # The versions that are supported, and the one that runs nox, so that there is always one that is found.
+SIMULATE = ("python", "-m", "bacalhau_sdk.testing.simulate")
+ON_TWO_CORES = ("--processes", "2")
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PYPROJECT), "{}.{}".format(*sys.version_info)]))
 
 
@@ -45,13 +47,12 @@ def tests(session: nox.Session) -> None:
 def simulation(session: nox.Session) -> None:
     """Run simulated worlds, and the real runner under the same faults; ``-- ARGS`` go to the simulator instead."""
     install(session, "test")
-    simulate = ("python", "-m", "bacalhau_sdk.testing.simulate")
     if session.posargs:
-        session.run(*simulate, *session.posargs)
+        session.run(*SIMULATE, *session.posargs)
         return
-    session.run(*simulate, "--seeds", "1000", "--processes", "2")
+    session.run(*SIMULATE, *ON_TWO_CORES, "--seeds", "1000")
     for runner in ("asyncio", "trio"):
-        session.run(*simulate, "--seeds", "20", "--runner", runner, "--processes", "2")
+        session.run(*SIMULATE, *ON_TWO_CORES, "--seeds", "20", "--runner", runner)
 
 
 @nox.session
@@ -66,16 +67,7 @@ def mutants(session: nox.Session) -> None:
 def campaign(session: nox.Session) -> None:
     """Run 20,000 simulated worlds; takes about an hour on two cores."""
     install(session, "test")
-    session.run(
-        "python",
-        "-m",
-        "bacalhau_sdk.testing.simulate",
-        "--seeds",
-        "20000",
-        "--processes",
-        "2",
-        *session.posargs,
-    )
+    session.run(*SIMULATE, *ON_TWO_CORES, "--seeds", "20000", *session.posargs)
 
 
 @nox.session

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -349,13 +351,19 @@ class TestRefusals:
             with pytest.raises(bac.NoMatchingNodeError, match=r"inputs by s3, offers bytes, path"):
                 await c.run(bac.JobSpec.function("ok", inputs={"/in": "s3://bucket/key"}))
 
-    async def test_an_input_that_changes_its_type_after_submit_fails_the_job(self, tmp_path: Path) -> None:
-        workload, given = Workload(), tmp_path / "given"
+    @asynccontextmanager
+    async def waiting_with(self, given: Path) -> AsyncGenerator[tuple[bac.Job, Workload]]:
+        """Have a job wait that takes a file; release the workload to let it begin."""
+        workload = Workload()
         given.write_text("x")
         async with cluster(workload, max_executions=1) as c:
             await c.submit(spec("hold"))
             await workload.running.wait()
-            job = await c.submit(bac.JobSpec.function("ok", inputs={"/in": given}))
+            yield await c.submit(bac.JobSpec.function("ok", inputs={"/in": given})), workload
+
+    async def test_an_input_that_changes_its_type_after_submit_fails_the_job(self, tmp_path: Path) -> None:
+        given = tmp_path / "given"
+        async with self.waiting_with(given) as (job, workload):
             given.unlink()
             given.mkdir()
             workload.release.set()
@@ -364,12 +372,8 @@ class TestRefusals:
         assert caught.value.failure_code == "input.changed"
 
     async def test_an_input_that_vanishes_after_submit_fails_the_job(self, tmp_path: Path) -> None:
-        workload, given = Workload(), tmp_path / "given"
-        given.write_text("x")
-        async with cluster(workload, max_executions=1) as c:
-            await c.submit(spec("hold"))
-            await workload.running.wait()
-            job = await c.submit(bac.JobSpec.function("ok", inputs={"/in": given}))
+        given = tmp_path / "given"
+        async with self.waiting_with(given) as (job, workload):
             given.unlink()
             workload.release.set()
             with pytest.raises(bac.JobFailedError, match="vanished") as caught:

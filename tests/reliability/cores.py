@@ -366,3 +366,13 @@ class Cores:
             for machine in self.machines.values()
         )
         return ended and not counted and not held
+
+
+def assert_recorded_once_after_restart(cores: Cores) -> None:
+    """Start the orchestrator again, its disk mended, and see that the one result is recorded, once."""
+    cores.disk_full = False
+    cores.start_orchestrator()
+    cores.until(30)
+    assert cores.attempts() == [(1, "COMPLETED")]
+    assert cores.recorded.count(("j-0-1", ExecutionState.COMPLETED)) == 1
+    assert cores.at_rest()

@@ -19,7 +19,15 @@ from bacalhau_sdk.model.message import (
     ExecutionUpdate,
 )
 from bacalhau_sdk.scheduling.effects import CheckBid, Publish, StartExecution
-from tests.reliability.cores import Cores, Holds, commits, is_a, nth, sends
+from tests.reliability.cores import (
+    Cores,
+    Holds,
+    assert_recorded_once_after_restart,
+    commits,
+    is_a,
+    nth,
+    sends,
+)
 from tests.scheduling.desk import at
 from tests.scheduling.makers import DONE, node, wasm
 
@@ -105,12 +113,7 @@ def test_f6_the_orchestrator_dies_of_a_result_before_its_commit(full: bool) -> N
     assert (cores.ends(), cores.said(AcknowledgeExecution)) == ({"j": "RUNNING"}, []), (
         "nothing is acknowledged"
     )
-    cores.disk_full = False
-    cores.start_orchestrator()
-    cores.until(30)
-    assert cores.attempts() == [(1, "COMPLETED")]
-    assert cores.recorded.count(("j-0-1", E.COMPLETED)) == 1
-    assert cores.at_rest()
+    assert_recorded_once_after_restart(cores)
 
 
 def test_f7_the_orchestrator_dies_before_it_has_acknowledged_a_result_that_it_committed() -> None:

@@ -28,7 +28,7 @@ from bacalhau_sdk.scheduling.orchestrator import OrchestratorCore
 from bacalhau_sdk.scheduling.retry import JITTER
 from bacalhau_sdk.storage.results import LocalPublisher
 from bacalhau_sdk.testing import SimulatedTransport, link, on
-from tests.reliability.cores import Cores
+from tests.reliability.cores import Cores, assert_recorded_once_after_restart
 from tests.reliability.virtual import docker, machine
 from tests.scheduling.desk import Desk, restarted
 from tests.scheduling.makers import DONE, node, wasm
@@ -89,12 +89,7 @@ def test_b3_a_result_that_cannot_be_stored_is_not_acknowledged_and_comes_again()
     cores.start_orchestrator()
     cores.until(20)
     assert cores.said(AcknowledgeExecution) == [], "the disk is still full"
-    cores.disk_full = False
-    cores.start_orchestrator()
-    cores.until(30)
-    assert cores.attempts() == [(1, "COMPLETED")]
-    assert cores.recorded.count(("j-0-1", E.COMPLETED)) == 1
-    assert cores.at_rest()
+    assert_recorded_once_after_restart(cores)
 
 
 @pytest.mark.parametrize("dies", [False, True], ids=["", "the orchestrator dies of it"])

@@ -8,7 +8,7 @@ from ..model.job import JobSpec
 from ..model.message import AskForBid
 from ..model.node import Check, NodeInfo, Refusal
 from .capacity import CapacityAccount
-from .matching import Demand, lasting_refusal, room_refusal
+from .matching import Demand, draining_refusal, lasting_refusal, room_refusal
 
 __all__ = ["bid", "task_of"]
 
@@ -48,13 +48,11 @@ def task_of(offer: AskForBid, *, system_env: bool = True) -> Task:
 
 def _standing_refusal(info: NodeInfo, offer: AskForBid) -> Refusal | None:
     """Refuse what the node as it is now was not asked for: an offer to its earlier life may be for what was killed since."""
-    if info.draining:
-        asked, offered = "a node that takes new executions", "it is being drained"
-        return Refusal(info.name, Check.DRAINING, asked, offered, lasting=False)
-    if offer.node_revision != info.revision:
+    refusal = draining_refusal(info)
+    if refusal is None and offer.node_revision != info.revision:
         asked, offered = f"its broadcast {offer.node_revision}", f"broadcast {info.revision}"
         return Refusal(info.name, Check.BROADCAST, asked, offered, "it is asked again", lasting=False)
-    return None
+    return refusal
 
 
 def _system_env(offer: AskForBid, spec: JobSpec) -> dict[str, str]:

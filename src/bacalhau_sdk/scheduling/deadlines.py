@@ -8,11 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind, Outcome
-from ..model.job import RetryPolicy
 from ..model.record import JobRecord
 from .lifecycle import advance
+from .retry import has_further_try
 
-__all__ = ["GRACE", "NODE_LOST_AFTER", "Reach", "fence", "next_deadline", "overtaken", "stop"]
+__all__ = [
+    "GRACE",
+    "NODE_LOST_AFTER",
+    "Reach",
+    "fence",
+    "next_deadline",
+    "overtaken",
+    "queue_deadline",
+    "stop",
+    "total_deadline",
+]
 
 NODE_LOST_AFTER = 20.0
 """Seconds without a heartbeat after which a node counts as lost; it sends one each 5 seconds."""
@@ -57,14 +67,6 @@ def overtaken(
         elif lost and not has_further_try(job.spec.retry, execution):
             changed.append(fence(execution, ExecutionState.FAILED, now))
     return tuple(changed)
-
-
-def has_further_try(policy: RetryPolicy, execution: Execution) -> bool:
-    """Say whether a partition whose execution is on a lost node can be given to another one.
-
-    An offer that the node is not known to have accepted uses up no attempt.
-    """
-    return execution.accepted_at is None or execution.attempt < policy.max_attempts
 
 
 def stop(execution: Execution, ending: ExecutionState, now: float) -> Execution:

@@ -15,7 +15,7 @@ from ..model.resources import Resources
 from ..model.selector import Selector
 from .capacity import CapacityAccount
 
-__all__ = ["Demand", "lasting_refusal", "native", "room_refusal"]
+__all__ = ["Demand", "draining_refusal", "lasting_refusal", "native", "room_refusal"]
 
 
 @frozen(cache_hash=True)
@@ -86,6 +86,14 @@ def room_refusal(node: NodeInfo, account: CapacityAccount, demand: Demand) -> Re
         "it runs when there is room, or with smaller resources",
         lasting=False,
     )
+
+
+def draining_refusal(node: NodeInfo, hint: str = "") -> Refusal | None:
+    """Say that a node takes nothing new because it is being drained, or None when it does."""
+    if not node.draining:
+        return None
+    asked, offered = "a node that takes new executions", "it is being drained"
+    return Refusal(node.name, Check.DRAINING, asked, offered, hint, lasting=False)
 
 
 def native(node: NodeInfo, demand: Demand) -> bool:

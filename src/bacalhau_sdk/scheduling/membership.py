@@ -8,6 +8,7 @@ from ..model.execution import Execution
 from ..model.node import Check, NodeInfo, Refusal
 from ..model.resources import Resources
 from .deadlines import NODE_LOST_AFTER
+from .matching import draining_refusal
 from .node_index import NodeEntry, NodeIndex
 
 __all__ = ["NODE_FORGOTTEN_AFTER", "Membership", "standing_refusal"]
@@ -127,23 +128,13 @@ def _silent_at(entry: NodeEntry, settled_at: float) -> float:
 
 def standing_refusal(entry: NodeEntry) -> Refusal | None:
     """Say why a node gets nothing new at all now, or None when it does."""
-    name = entry.info.name
     if entry.lost_at is not None:
         return Refusal(
-            name,
+            entry.info.name,
             Check.REACHABLE,
             "a node that answers",
             f"it was not heard of for more than {NODE_LOST_AFTER:g} s",
             "it takes jobs again when it is back",
             lasting=False,
         )
-    if entry.info.draining:
-        return Refusal(
-            name,
-            Check.DRAINING,
-            "a node that takes new executions",
-            "it is being drained",
-            "resume it, or wait for another node",
-            lasting=False,
-        )
-    return None
+    return draining_refusal(entry.info, "resume it, or wait for another node")

@@ -11,8 +11,8 @@ from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState, JobType
 from ..model.node import Refusal
 from ..model.record import JobRecord
-from .deadlines import Reach, has_further_try, queue_deadline, total_deadline
-from .retry import may_retry, retry_delay
+from .deadlines import Reach, queue_deadline, total_deadline
+from .retry import has_further_try, may_retry, retry_delay
 
 __all__ = ["Ending", "Missing", "Needs", "after_failure", "reconcile"]
 

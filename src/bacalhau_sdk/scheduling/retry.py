@@ -7,7 +7,7 @@ import zlib
 from ..model.execution import Execution, ExecutionState, FailureKind
 from ..model.job import RetryPolicy
 
-__all__ = ["BACKOFF_MAX", "JITTER", "may_retry", "retry_delay"]
+__all__ = ["BACKOFF_MAX", "JITTER", "has_further_try", "may_retry", "retry_delay"]
 
 BACKOFF_MAX = 3600.0
 """Seconds up to which the back-off doubles; a policy that begins with more keeps that."""
@@ -39,6 +39,14 @@ def may_retry(policy: RetryPolicy, execution: Execution) -> bool:
             return True
         case _:
             return False
+
+
+def has_further_try(policy: RetryPolicy, execution: Execution) -> bool:
+    """Say whether a partition whose execution is on a lost node can be given to another one.
+
+    An offer that the node is not known to have accepted uses up no attempt.
+    """
+    return execution.accepted_at is None or execution.attempt < policy.max_attempts
 
 
 def retry_delay(policy: RetryPolicy, execution: Execution) -> float:
