@@ -120,9 +120,10 @@ def execution(
     return evolve(made, **changes)
 
 
-def refusal(node: str = "n1", *, lasting: bool = True) -> Refusal:
-    """Return a refusal by the node itself."""
-    return Refusal(node, Check.ENGINE, "all", "nothing", lasting=lasting)
+def refusal(node: str = "n1", *, lasting: bool = True, check: Check | None = None) -> Refusal:
+    """Return a refusal by the node itself: for good by its engine, or else for want of room."""
+    check = check or (Check.ENGINE if lasting else Check.CAPACITY)
+    return Refusal(node, check, "all", "nothing", lasting=lasting)
 
 
 def refused(serial: int, node: str, *, lasting: bool = True, **changes: Any) -> Execution:

@@ -87,9 +87,13 @@ def test_a_node_that_has_no_room_gets_something_when_one_of_its_executions_ends(
     members = Membership()
     members.heard_of(node("n1"), 1, 1.0)
     members.hold(execution(0), ONE_CPU)
+    members.hold(execution(1), ONE_CPU)
     members.saturate("n1", refusal(lasting=False))
     members.release(execution(0))
     assert members.nodes._with_slot == 1
+    members.saturate("n1", refusal(lasting=False, check=Check.DRAINING))
+    members.release(execution(1))
+    assert members.nodes._with_slot == 0, "it was not room that it lacked"
 
 
 # ---- Silence ----

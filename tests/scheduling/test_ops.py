@@ -130,6 +130,25 @@ def test_when_all_have_refused_for_good_no_node_matches() -> None:
     ]
 
 
+def test_when_all_have_refused_for_good_it_goes_to_those_that_match_by_now() -> None:
+    desk = placed()
+    later = node("n4", labels={"zone": "a"})
+    desk.beat(later)
+    desk.hear("n1", BidResult("j-0", (refusal("n1"),)))
+    assert asked(desk.hear("n2", BidResult("j-1", (refusal("n2"),)))) == [("n4", 0)]
+    assert desk.jobs["j"].targets == ("n4",)
+    desk.report(E.COMPLETED, DONE, 2, "n4")
+    assert desk.jobs["j"].state is JobState.COMPLETED
+
+
+def test_it_does_not_when_one_of_them_has_taken_it() -> None:
+    desk = placed()
+    desk.beat(node("n4", labels={"zone": "a"}))
+    desk.hear("n1", BidResult("j-0", (refusal("n1"),)))
+    desk.report(E.COMPLETED, DONE, 1, "n2")
+    assert (desk.jobs["j"].state, desk.jobs["j"].targets) == (JobState.COMPLETED, ("n1", "n2"))
+
+
 def test_a_cancel_reaches_every_node() -> None:
     desk = placed()
     assert desk.cancel() == [("n1", CancelExecution("j-0")), ("n2", CancelExecution("j-1"))]

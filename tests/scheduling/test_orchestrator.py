@@ -157,6 +157,19 @@ def test_a_nonzero_exit_is_a_result() -> None:
 # ---- Refused offers ----
 
 
+def test_after_a_refusal_for_now_the_node_is_asked_again_later_and_tells_so() -> None:
+    desk = Desk(node("n1"))
+    desk.submit()
+    desk.hear("n1", BidResult("j-0", (refusal(lasting=False, check=Check.ENGINE),)))
+    (told,) = desk.core.explain("j", desk.now).refusals
+    assert told.hint == "it is asked again in 5.0 s"
+    refused_at = desk.now
+    assert desk.beat(node("n1")) == [], "that it lives does not say that its answer would be another one"
+    assert desk.submit("k") == to("n1", ask(0, "k")), "another job may have it"
+    assert desk.until(refused_at + 4.9, node("n1"), k_0=E.ASK_FOR_BID) == []
+    assert desk.until(refused_at + 5.1, node("n1"), k_0=E.ASK_FOR_BID) == to("n1", ask(1))
+
+
 def test_after_a_refusal_the_next_node_is_asked_with_the_same_attempt() -> None:
     desk = Desk(node("n1"), node("n2"))
     ((first, _),) = desk.submit()

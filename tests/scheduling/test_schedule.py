@@ -14,6 +14,7 @@ from bacalhau_sdk.model.frozenmap import FrozenMap
 from bacalhau_sdk.model.job import JobSpec, JobState
 from bacalhau_sdk.model.node import Check, NodeInfo, Refusal
 from bacalhau_sdk.model.resources import Resources
+from bacalhau_sdk.scheduling.answers import answers_of
 from bacalhau_sdk.scheduling.matching import Demand
 from bacalhau_sdk.scheduling.node_index import NodeIndex
 from bacalhau_sdk.scheduling.plan import Plan, Want
@@ -306,7 +307,7 @@ def test_a_reason_for_every_node_that_does_not_take_it_now() -> None:
         fill(known, name, "other", ONE_CPU)
     entry(known, "saturated").saturated = Refusal("saturated", Check.CAPACITY, "", "", lasting=False)
     past = [refused(0, "refused"), refused(1, "was full and refused")]
-    reasons = refusals_of(known, Demand.of(wasm(resources=ONE_CPU)), past)
+    reasons = refusals_of(known, Demand.of(wasm(resources=ONE_CPU)), answers_of(known, past, 0.0))
     assert [(each.node, each.check, each.lasting) for each in reasons] == [
         ("full", Check.CAPACITY, False),
         ("saturated", Check.CAPACITY, False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from bacalhau_sdk.model.execution import Execution, ExecutionState
 from bacalhau_sdk.model.job import JobState, RetryPolicy
 from bacalhau_sdk.model.record import JobRecord
 from bacalhau_sdk.scheduling import deadlines, reconcile, schedule
+from bacalhau_sdk.scheduling.answers import Answers, answers_of
 from bacalhau_sdk.scheduling.deadlines import GRACE, NODE_LOST_AFTER, Reach, fence
 from bacalhau_sdk.scheduling.lifecycle import advance
 from bacalhau_sdk.scheduling.node_index import NodeIndex
@@ -160,8 +161,12 @@ def _half(instance: Any, /, **changes: Any) -> Any:
     return attrs.evolve(instance, **changes)
 
 
-def _none_refused(nodes: NodeIndex, executions: Sequence[Execution]) -> Mapping[str, Execution]:
-    return {}
+def _none_for_good(nodes: NodeIndex, executions: Iterable[Execution], now: float) -> Answers:
+    return evolve(answers_of(nodes, executions, now), for_good={})
+
+
+def _none_for_now(nodes: NodeIndex, executions: Iterable[Execution], now: float) -> Answers:
+    return evolve(answers_of(nodes, executions, now), for_now={})
 
 
 def _ended_at_once(execution: Execution, ending: ExecutionState, now: float) -> Execution:
@@ -270,7 +275,13 @@ MUTANTS = (
         "lasting_refusals_forgotten",
         "A node that has refused a job for good is asked again.",
         "B9",
-        patches=(Patch(schedule, "_refused_for_good", _none_refused),),
+        patches=(Patch(schedule, "answers_of", _none_for_good),),
+    ),
+    Mutant(
+        "refusals_for_now_forgotten",
+        "A node that has refused a job for now is asked again at its next heartbeat, and at each.",
+        "B9",
+        patches=(Patch(schedule, "answers_of", _none_for_now),),
     ),
     Mutant(
         "closes_before_kill",

@@ -26,7 +26,8 @@ class JobRecord:
         reason: What the state, or the ending, comes from; for people.
         failure: The root failure of a job that fails.
         refusals: Why no known node could ever run it, node by node.
-        targets: The nodes of an ``ops`` job, one for each partition; found once, when the job is first placed.
+        targets: The nodes of an ``ops`` job, one for each partition; found when the job is first placed, and once more
+            whenever all of them have refused it for good.
     """
 
     id: str

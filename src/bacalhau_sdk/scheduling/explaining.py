@@ -9,6 +9,7 @@ from ..model.execution import Execution
 from ..model.job import JobSpec
 from ..model.node import Check, Refusal
 from ..model.record import JobRecord
+from .answers import answers_of
 from .matching import Demand
 from .node_index import NodeIndex, NodeSet
 from .reconcile import reconcile
@@ -18,7 +19,7 @@ __all__ = ["execution_line", "explain_nodes", "waiting_lines"]
 
 
 def explain_nodes(
-    nodes: NodeIndex, spec: JobSpec, executions: Sequence[Execution] = (), kept: NodeSet = 0
+    nodes: NodeIndex, spec: JobSpec, executions: Sequence[Execution] = (), now: float = 0.0, kept: NodeSet = 0
 ) -> Explanation:
     """Say which nodes could take a job now, and why the others do not.
 
@@ -26,9 +27,10 @@ def explain_nodes(
         nodes: The nodes that are known.
         spec: Of the job.
         executions: Of the job, for what its nodes have answered.
+        now: Seconds of the clock.
         kept: The nodes that are kept for jobs that go before it.
     """
-    refusals = refusals_of(nodes, Demand.of(spec), executions)
+    refusals = refusals_of(nodes, Demand.of(spec), answers_of(nodes, executions, now), now)
     refusing = {refusal.node for refusal in refusals}
     able = [entry for entry in nodes if entry.info.name not in refusing]
     offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"

@@ -95,12 +95,13 @@ class Membership:
         entry = self.nodes.get(execution.node)
         if entry is not None:
             entry.account.release(execution.id)
-            entry.saturated = None
+            if entry.saturated is not None and entry.saturated.check is Check.CAPACITY:
+                entry.saturated = None
             self.nodes.refresh(entry)
         return True
 
     def saturate(self, node: str, refusal: Refusal) -> None:
-        """Note that a node takes nothing now, by its own word; nothing is offered until something of it changes."""
+        """Note that a node takes nothing now, by its own word, until it is heard of again or something ends there."""
         entry = self.nodes.get(node)
         if entry is not None:
             entry.saturated = refusal

@@ -161,7 +161,7 @@ class OrchestratorCore:
         waits = waiting_lines(job, executions, self._snapshot, now)
         look = Evaluation(job_id, job.spec.priority, job.created_at, Trigger.DEADLINE)
         kept, _ = self._reserved_before(look, now)
-        found = explain_nodes(self._membership.nodes, job.spec, executions, kept)
+        found = explain_nodes(self._membership.nodes, job.spec, executions, now, kept)
         return Explanation(job_id, job.state, reason, placed + waits, found.candidates, found.refusals)
 
     def explain_spec(self, spec: JobSpec) -> Explanation:

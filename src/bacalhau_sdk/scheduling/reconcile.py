@@ -117,14 +117,15 @@ def _latest(job: JobRecord, executions: Iterable[Execution]) -> tuple[dict[int, 
     """Return the last execution of each partition that counts as a try, and the partitions that are settled by a refusal.
 
     An offer that was refused, or that a lost node never answered, counts as no try. An ``ops`` job has nothing to do on a node
-    that refuses for good.
+    that refuses for good; refusals of nodes that it was for before do not count.
     """
     latest: dict[int, Execution] = {}
     dropped: dict[int, None] = {}
     for execution in executions:
         index = execution.partition_index
         if execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
-            if job.spec.type is JobType.OPS and any(refusal.lasting for refusal in execution.refusals):
+            mine = index < len(job.targets) and job.targets[index] == execution.node
+            if mine and any(refusal.lasting for refusal in execution.refusals):
                 dropped[index] = None
         elif not (execution.fenced and execution.accepted_at is None):
             latest[index] = execution

@@ -19,6 +19,7 @@ from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState, JobType
 from ..model.node import Refusal
 from ..model.record import JobRecord
+from .answers import Answers, answers_of
 from .deadlines import Reach, fence, next_deadline, overtaken, stop
 from .lifecycle import advance, end_job, move_job
 from .matching import Demand, lasting_refusal, room_refusal
@@ -93,7 +94,7 @@ def schedule(cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withh
             view = evolve(view, job=move_job(job, JobState.RUNNING, now))
         plan = _place(view, needs)
     made = _with(changed, plan.executions)
-    later = (missing.not_before for missing in needs.later)
+    later = (plan.wake_at, *(missing.not_before for missing in needs.later))
     wake_at = next_deadline(plan.job, _with(executions, plan.executions), later, reach, now)
     return evolve(plan, executions=made, wake_at=wake_at)
 
@@ -157,36 +158,28 @@ def _place(view: _View, needs: Needs) -> Plan:
     """Make an execution for each partition that needs one, as far as there is room."""
     job, nodes, now = view.job, view.cluster.nodes, view.now
     everywhere = job.spec.type is JobType.OPS
-    if not needs.missing and (job.targets or not everywhere):
-        everyone_refused = everywhere and not needs.later and not _any_live(view.executions)
-        return _end(view, _nowhere(view)) if everyone_refused else Plan(job)
+    choosing = everywhere and (not job.targets or _all_refused(needs, view.executions))
+    if not needs.missing and not choosing:
+        return Plan(job)
     demand = Demand.of(job.spec)
-    refused = _refused_for_good(nodes, view.executions)
-    able = nodes.matching(demand)
-    for name in refused:
-        able = nodes.without(able, name)
+    answers = answers_of(nodes, view.executions, now)
+    want = Want(demand, answers.revisions, priority=job.spec.priority)
+    able = nodes.matching(demand) & ~nodes.named(answers.for_good)
     if not able:
-        return _without_match(view, needs, Want(demand, _revisions(refused), priority=job.spec.priority))
-    if everywhere and not job.targets:
+        return _without_match(view, needs, want)
+    if choosing:
         if not view.settled:
-            return _queued(
-                view,
-                Want(demand, priority=job.spec.priority),
-                "waiting for all nodes to make themselves known",
-            )
+            return _queued(view, want, "waiting for all nodes to make themselves known")
         targets = tuple(entry.info.name for entry in nodes.entries(able) if not entry.info.draining)
         if not targets:
-            return _queued(
-                view, Want(demand, priority=job.spec.priority), "every node that matches is being drained"
-            )
+            return _queued(view, want, "every node that matches is being drained")
         job = evolve(job, targets=targets, modified_at=now)
         view = evolve(view, job=job)
         needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
     gone = _gone(view, needs, able) if everywhere else None
     if gone is not None:
         return _end(view, gone)
-    roomy = nodes.with_room(demand, able)
-    roomy &= ~view.withheld
+    roomy = nodes.with_room(demand, able & ~nodes.named(answers.for_now) & ~view.withheld)
     choice = Choice(nodes, roomy, demand, job.id, view.executions, view.cluster.ranker, len(needs.missing))
     made: list[Execution] = []
     left: list[Missing] = []
@@ -205,9 +198,9 @@ def _place(view: _View, needs: Needs) -> Plan:
     if not left:
         return Plan(job, tuple(made))
     only_on = tuple(job.targets[missing.partition_index] for missing in left) if everywhere else ()
-    want = Want(demand, _revisions(refused), only_on, job.spec.priority)
     reason = f"{able.bit_count()} of {len(nodes)} nodes match, none takes it now"
-    return evolve(_queued(view, want, reason), executions=tuple(made))
+    queued = _queued(view, evolve(want, only=only_on), reason)
+    return evolve(queued, executions=tuple(made), wake_at=answers.again_at)
 
 
 def _gone(view: _View, needs: Needs, able: NodeSet) -> Ending | None:
@@ -250,20 +243,9 @@ def _any_live(executions: Iterable[Execution]) -> bool:
     return any(not execution.state.terminal for execution in executions)
 
 
-def _revisions(refused: Mapping[str, Execution]) -> tuple[tuple[str, int], ...]:
-    return tuple((name, execution.node_revision) for name, execution in sorted(refused.items()))
-
-
-def _refused_for_good(nodes: NodeIndex, executions: Sequence[Execution]) -> dict[str, Execution]:
-    """Return, by node, the refused offers that hold because the node's broadcast has not changed since."""
-    found: dict[str, Execution] = {}
-    for execution in executions:
-        if execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
-            entry = nodes.get(execution.node)
-            same = entry is not None and execution.node_revision == entry.info.revision
-            if same and any(refusal.lasting for refusal in execution.refusals):
-                found[execution.node] = execution
-    return found
+def _all_refused(needs: Needs, executions: Iterable[Execution]) -> bool:
+    """Say whether the nodes that an ops job was for do not take it: then it is for those that match now, if there are any."""
+    return not needs.missing and not needs.later and not _any_live(executions)
 
 
 def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Execution:
@@ -283,7 +265,8 @@ def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Exec
 
 def _nowhere(view: _View) -> Ending:
     nodes = view.cluster.nodes
-    refusals = refusals_of(nodes, Demand.of(view.job.spec), view.executions)
+    answers = answers_of(nodes, view.executions, view.now)
+    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
     head = f"no known node could ever run the job ({len(nodes)} known)"
     message = "\n  ".join([head, *map(str, refusals[:_REFUSALS_TOLD])])
     if len(refusals) > _REFUSALS_TOLD:
@@ -293,22 +276,21 @@ def _nowhere(view: _View) -> Ending:
 
 
 def refusals_of(
-    nodes: NodeIndex, demand: Demand, executions: Sequence[Execution] = ()
+    nodes: NodeIndex, demand: Demand, answers: Answers | None = None, now: float = -math.inf
 ) -> tuple[Refusal, ...]:
     """Return why each node does not take a demand now, one refusal a node; nodes that could are left out.
 
     Args:
         nodes: The nodes that are known.
         demand: What is asked for.
-        executions: Of the job, for what its nodes have answered.
+        answers: What they have answered to the job that asks.
+        now: Seconds of the clock.
     """
     refusals: list[Refusal] = []
-    refused = _refused_for_good(nodes, executions)
     for entry in nodes:
-        answer = refused.get(entry.info.name)
         refusal = lasting_refusal(entry.info, demand)
-        if refusal is None and answer is not None:
-            refusal = next(refusal for refusal in answer.refusals if refusal.lasting)
+        if refusal is None and answers is not None:
+            refusal = answers.refusal_of(entry.info.name, now)
         refusal = refusal or standing_refusal(entry) or room_refusal(entry.info, entry.account, demand)
         refusal = refusal or entry.saturated
         if refusal is not None:

@@ -75,13 +75,11 @@ class JobRules:
                 raise ViolationError("I4", f"{job.id} is {job.state.value}, but {execution} is not over")
             if execution.state is ExecutionState.COMPLETED:
                 done.add(execution.partition_index)
-            elif execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
+            elif self._dropped(job, execution):
                 dropped.add(execution.partition_index)
         if job.state is JobState.COMPLETED:
             lacking = set(range(job.partition_count)) - done
-            if job.spec.type is JobType.OPS:
-                lacking -= dropped
-            if lacking:
+            if lacking - dropped:
                 raise ViolationError("I3", f"{job.id} is completed without results of partitions {lacking}")
 
     def _executions_of(self, job_id: str, changed: dict[str, Execution]) -> list[Execution]:
@@ -108,7 +106,9 @@ class JobRules:
         able = {
             entry.info.name
             for entry in nodes
-            if lasting_refusal(entry.info, demand) is None and not entry.info.draining
+            if lasting_refusal(entry.info, demand) is None
+            and not entry.info.draining
+            and (job.id, entry.info.name, entry.info.revision) not in self._executions.refused
         }
         if set(job.targets) != able:
             raise ViolationError("I18", f"{job.id} goes to {job.targets}, and could to {sorted(able)}")
@@ -137,21 +137,30 @@ class JobRules:
         """Hold that a job does not take an exit code for success which its policy wants to be tried again."""
         policy = self._world.users.requests[job.id].spec.retry
         tries = [self._executions.tried.get((job.id, index)) for index in range(job.partition_count)]
-        if any(tried is not None and worth_another_try(policy, tried) for tried in tries):
-            node = self._somewhere(job)
-            if node is not None:  # else it has to be content
-                raise ViolationError("I17", f"{job.id} is completed, but may try again on {node}: {tries}")
+        for tried in tries:
+            if tried is not None and worth_another_try(policy, tried):
+                node = self._somewhere(job, tried.node if job.spec.type is JobType.OPS else None)
+                if node is not None:  # else it has to be content
+                    raise ViolationError(
+                        "I17", f"{job.id} is completed, but may try again on {node}: {tried}"
+                    )
 
-    def _somewhere(self, job: JobRecord) -> str | None:
+    def _somewhere(self, job: JobRecord, only: str | None = None) -> str | None:
         """Return a node that was heard of and matches a job, and has not refused it."""
-        demand = Demand.of(job.spec)
+        demand, nodes = Demand.of(job.spec), self._world.nodes
         refusing = {name for job_id, name, _ in self._executions.refused if job_id == job.id}
-        for node in self._world.nodes.values():
+        for node in nodes.values() if only is None else [nodes[only]]:
             name = node.name
             heard = name not in refusing and self._known_now(name)
             if heard and lasting_refusal(node.info, demand) is None:
                 return name
         return None
+
+    def _dropped(self, job: JobRecord, execution: Execution) -> bool:
+        """Say whether a node that an ops job is for has refused it."""
+        index = execution.partition_index
+        mine = index < len(job.targets) and job.targets[index] == execution.node
+        return mine and execution.state is ExecutionState.ASK_FOR_BID_REJECTED
 
     def _known_now(self, name: str) -> bool:
         """Say whether a node was heard of in this life of the orchestrator."""

@@ -6,6 +6,7 @@ from ...model.execution import Execution, ExecutionState, FailureKind
 from ...model.job import RetryPolicy
 from ...model.node import Check
 from ...model.record import Batch
+from ...scheduling.answers import ASK_AGAIN_AFTER
 from ...scheduling.deadlines import GRACE, NODE_LOST_AFTER
 from ...scheduling.lifecycle import EXECUTION_MOVES
 from .scene import Scene
@@ -57,7 +58,8 @@ class ExecutionRules:
         ] = {}  # the last one of each partition that counts as a try
         self.since: dict[str, tuple[Execution, float]] = {}
         self.refused: set[tuple[str, str, int]] = set()  # job, node and its revision
-        self.forgotten: set[str] = set()  # completed before the store was put back, and so not kept track of
+        self.not_now: dict[tuple[str, str, int], float] = {}  # the same, and when
+        self.forgotten: set[str] = messages.forgotten
         self._world = world
         self._messages = messages
         self._live: dict[tuple[str, int], str] = {}
@@ -77,7 +79,8 @@ class ExecutionRules:
         self.tried.clear()
         self.ids_of.clear()
         self.refused.clear()
-        self._asked.clear()
+        self._asked = {e.id: self._world.now for e in live if e.ending is not None}
+        self.not_now.clear()
         for execution in executions:
             self.ids_of.setdefault(execution.job_id, []).append(execution.id)
             if execution.state.terminal:
@@ -96,6 +99,8 @@ class ExecutionRules:
             raise ViolationError("I8", f"{execution.id} goes from {before.state.value} to {state.value}")
         if before is None or before.state is not state or before.ending is not execution.ending:
             self.since[execution.id] = (execution, world.now)
+        if before is not None and before.accepted_at is None and execution.accepted_at is not None:
+            self.not_now.pop((execution.job_id, execution.node, execution.node_revision), None)
         if execution.ending is not None:
             self._asked.setdefault(execution.id, world.now)
             self._not_too_early(before, execution)
@@ -144,6 +149,11 @@ class ExecutionRules:
         if (execution.job_id, execution.node, execution.node_revision) in self.refused:
             raise ViolationError(
                 "I16", f"{execution.id} goes to {execution.node}, which has refused for good"
+            )
+        asked_before = self.not_now.get((execution.job_id, execution.node, execution.node_revision))
+        if asked_before is not None and execution.created_at < asked_before + ASK_AGAIN_AFTER - 0.001:
+            raise ViolationError(
+                "I16", f"{execution.id} goes to {execution.node}, which has just refused the job"
             )
         policy = self._world.users.requests[execution.job_id].spec.retry
         if execution.attempt > policy.max_attempts:
@@ -212,6 +222,9 @@ class ExecutionRules:
         """Hold that a node which says that it takes nothing now is not asked again at once."""
         if any(refusal.lasting or refusal.check is Check.BROADCAST for refusal in execution.refusals):
             return
+        if all(refusal.check is Check.ENGINE for refusal in execution.refusals):
+            asked = (execution.job_id, execution.node, execution.node_revision)
+            self.not_now[asked] = execution.modified_at
         key = (execution.job_id, execution.partition_index, execution.node)
         times = self._turned_down.setdefault(key, [])
         times[:] = [time for time in times if time > self._world.now - _TURNED_DOWN_WITHIN]

@@ -28,6 +28,7 @@ class MessageRules:
 
     def __init__(self, world: Scene) -> None:
         self.cancels: dict[str, int] = {}
+        self.forgotten: set[str] = set()  # completed before the store was put back, and so not kept track of
         self._world = world
         self._owed: dict[str, tuple[_Told, int]] = {}
         self._dropped: set[str] = set()
@@ -106,11 +107,14 @@ class MessageRules:
     def _count_dropped(self, execution: Execution | None) -> None:
         counts = self._world.counts
         job = self._world.orchestrator.jobs.get(execution.job_id) if execution is not None else None
-        if execution is None or job is None:
-            counts["finished work dropped: unknown after a rollback"] += 1
-        elif job.ending in (JobState.CANCELLED, JobState.TIMED_OUT, JobState.FAILED):
-            counts["finished work dropped: not wanted any more"] += 1
+        if execution is None or job is None or execution.id in self.forgotten:
+            why = "a store was put back"
+        elif self._world.nodes[execution.node].forgetful:
+            why = "a disk was put back"
+        elif job.ending not in (None, JobState.COMPLETED):
+            why = f"its job is {job.ending.value}"
         elif execution.fenced:
-            counts["finished work dropped: fenced"] += 1
+            why = "its node was silent for too long"
         else:
-            counts["finished work dropped: thrown away"] += 1
+            why = "thrown away"
+        counts[f"finished work dropped: {why}"] += 1
