@@ -24,6 +24,7 @@ def not_now(serial: int, at: float, *, after: float = 0.5, check: Check = Check.
     [
         pytest.param([not_now(0, 1)], 6, id="one"),
         pytest.param([not_now(0, 1), not_now(1, 2, after=1.5)], 7, id="two offers at once are one question"),
+        pytest.param([not_now(0, 2, after=1.5), not_now(1, 1)], 7, id="of which the last answer counts"),
         pytest.param([not_now(0, 1), not_now(1, 7)], 17, id="the second time it is twice as long"),
         pytest.param([not_now(0, 1), not_now(1, 7), not_now(2, 18)], 38, id="and so on"),
         pytest.param(

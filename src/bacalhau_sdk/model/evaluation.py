@@ -63,11 +63,15 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the explanation, one line for each node."""
-        head = f"job {self.job_id} is {self.state.value}" if self.state else "this job would be"
-        if self.state is None:
-            head += " placed" if self.candidates else " refused or queued"
+        head = f"job {self.job_id} is {self.state.value}" if self.state else f"this job would be {self._fate}"
         lines = [f"{head}: {self.reason}" if self.reason else head]
         lines += [f"  {line}" for line in self.placed]
         lines += [f"  node {name}: could take it now" for name in self.candidates]
         lines += [f"  {refusal}" for refusal in self.refusals]
         return "\n".join(lines)
+
+    @property
+    def _fate(self) -> str:
+        if self.candidates:
+            return "placed"
+        return "refused" if all(refusal.lasting for refusal in self.refusals) else "queued"

@@ -83,8 +83,11 @@ def answers_of(nodes: NodeIndex, executions: Iterable[Execution], now: float) ->
         if any(refusal.lasting for refusal in execution.refusals):
             for_good[name] = execution
         elif any(map(_is_about_the_job, execution.refusals)):
-            if name not in for_now or execution.created_at >= for_now[name][1]:
+            known = for_now.get(name)
+            if known is None or execution.created_at >= known[1]:
                 rounds[name] = rounds.get(name, 0) + 1
+            elif execution.modified_at < known[0].modified_at:
+                continue
             wait = min(ASK_AGAIN_AFTER * 2.0 ** min(rounds[name] - 1, 64), ASK_AGAIN_MAX)
             for_now[name] = execution, execution.modified_at + wait
     return Answers(for_good, {name: answer for name, answer in for_now.items() if answer[1] > now})

@@ -22,6 +22,7 @@ __all__ = [
     "queue_deadline",
     "stop",
     "total_deadline",
+    "unreachable",
 ]
 
 NODE_LOST_AFTER = 20.0
@@ -76,14 +77,18 @@ def stop(execution: Execution, ending: ExecutionState, now: float) -> Execution:
 
 def fence(execution: Execution, state: ExecutionState, now: float) -> Execution:
     """Return the execution ended without the word of its node."""
-    failure = Failure(
+    outcome = Outcome(failure=unreachable(execution) if state is ExecutionState.FAILED else None)
+    return advance(execution, state, now, outcome=outcome, fenced=True)
+
+
+def unreachable(execution: Execution) -> Failure:
+    """Return what has gone wrong with an execution whose node is lost."""
+    return Failure(
         FailureKind.INFRASTRUCTURE,
         "node.lost",
         f"node {execution.node} could not be reached",
         "a RetryPolicy with more attempts gives it another try",
     )
-    outcome = Outcome(failure=failure if state is ExecutionState.FAILED else None)
-    return advance(execution, state, now, outcome=outcome, fenced=True)
 
 
 def next_deadline(

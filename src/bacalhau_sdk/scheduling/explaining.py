@@ -1,56 +1,96 @@
-"""The lines of an explanation that are about executions and waiting."""
+"""Why a job is where it is, why not elsewhere, what it waits for: in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from ..model.evaluation import Explanation
-from ..model.execution import Execution
-from ..model.job import JobSpec
+from ..model.execution import Execution, ExecutionState
+from ..model.job import JobSpec, JobType
 from ..model.node import Check, Refusal
 from ..model.record import JobRecord
-from .answers import answers_of
+from .answers import Answers, answers_of
+from .deadlines import Reach
 from .matching import Demand
 from .node_index import NodeIndex, NodeSet
-from .reconcile import reconcile
+from .reconcile import Needs, reconcile
 from .schedule import ClusterSnapshot, reach_of, refusals_of
 
-__all__ = ["execution_line", "explain_nodes", "waiting_lines"]
+__all__ = ["explain_job", "explain_spec"]
 
 
-def explain_nodes(
-    nodes: NodeIndex, spec: JobSpec, executions: Sequence[Execution] = (), now: float = 0.0, kept: NodeSet = 0
+def explain_spec(nodes: NodeIndex, spec: JobSpec) -> Explanation:
+    """Say which nodes could take a job of a spec now, and why the others do not."""
+    refusals = refusals_of(nodes, Demand.of(spec))
+    names = _others(nodes, refusals)
+    return Explanation("", None, f"{len(names)} of {len(nodes)} nodes could take it now", (), names, refusals)
+
+
+def explain_job(
+    job: JobRecord,
+    cluster: ClusterSnapshot,
+    may_hold: Callable[[Execution], bool],
+    kept: NodeSet,
+    now: float,
 ) -> Explanation:
-    """Say which nodes could take a job now, and why the others do not.
+    """Say where a job is and what it waits for; of the nodes, only if it still needs one.
 
     Args:
-        nodes: The nodes that are known.
-        spec: Of the job.
-        executions: Of the job, for what its nodes have answered.
-        now: Seconds of the clock.
+        job: The job.
+        cluster: The jobs and the nodes.
+        may_hold: Whether an execution may still be on its node.
         kept: The nodes that are kept for jobs that go before it.
+        now: Seconds of the clock.
     """
-    refusals = refusals_of(nodes, Demand.of(spec), answers_of(nodes, executions, now), now)
-    refusing = {refusal.node for refusal in refusals}
-    able = [entry for entry in nodes if entry.info.name not in refusing]
-    offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
-    refusals += tuple(
-        Refusal(entry.info.name, Check.CAPACITY, str(spec.resources), offered, hint, lasting=False)
-        for entry in able
-        if kept >> entry.slot & 1
+    executions = tuple(cluster.executions.get(job.id, {}).values())
+    placed = tuple(
+        _execution_line(execution, may_hold(execution))
+        for execution in executions
+        if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED
     )
-    names = tuple(entry.info.name for entry in able if not kept >> entry.slot & 1)
-    reason = f"{len(names)} of {len(nodes)} nodes could take it now"
-    return Explanation("", None, reason, (), names, refusals)
+    reason = job.reason.partition("\n")[0]
+    if job.state.terminal:
+        return Explanation(job.id, job.state, reason, placed, (), job.refusals)
+    if job.ending is not None:
+        reason = f"it is to end as {job.ending.value} once nothing of it runs any more: {reason}"
+    reach = reach_of(cluster, executions, now)
+    needs = reconcile(job, executions, reach, now)
+    placed += tuple(_waiting_lines(executions, needs, reach, now))
+    unchosen = job.spec.type is JobType.OPS and not job.targets
+    if job.ending is not None or not (needs.missing or needs.later or unchosen):
+        return Explanation(job.id, job.state, reason, placed)
+    refusals = _refusals(job, cluster.nodes, answers_of(cluster.nodes, executions, now), kept, now)
+    names = _others(cluster.nodes, refusals)
+    if job.targets:
+        # Each partition is for one node; the others do not matter to it.
+        only = {job.targets[missing.partition_index] for missing in (*needs.missing, *needs.later)}
+        names = tuple(name for name in names if name in only)
+        refusals = tuple(refusal for refusal in refusals if refusal.node in only)
+    return Explanation(job.id, job.state, reason, placed, names, refusals)
 
 
-def execution_line(execution: Execution, may_hold: bool) -> str:
-    """Say where an execution is and how it goes.
+def _refusals(
+    job: JobRecord, nodes: NodeIndex, answers: Answers, kept: NodeSet, now: float
+) -> tuple[Refusal, ...]:
+    """Return why nodes do not take a job now, also those that only others may have."""
+    refusals = refusals_of(nodes, Demand.of(job.spec), answers, now)
+    offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
+    withheld = {entry.info.name for entry in nodes.entries(kept)}
+    return refusals + tuple(
+        Refusal(name, Check.CAPACITY, str(job.spec.resources), offered, hint, lasting=False)
+        for name in _others(nodes, refusals)
+        if name in withheld
+    )
 
-    Args:
-        execution: The execution.
-        may_hold: Whether it may still be on its node.
-    """
+
+def _others(nodes: NodeIndex, refusals: Iterable[Refusal]) -> tuple[str, ...]:
+    """Return the names of the nodes that refuse nothing."""
+    refusing = {refusal.node for refusal in refusals}
+    return tuple(entry.info.name for entry in nodes if entry.info.name not in refusing)
+
+
+def _execution_line(execution: Execution, may_hold: bool) -> str:
+    """Say where an execution is and how it goes."""
     line = (
         f"partition {execution.partition_index}, attempt {execution.attempt}: {execution.state.value} "
         f"on node {execution.node}"
@@ -62,6 +102,8 @@ def execution_line(execution: Execution, may_hold: bool) -> str:
         line += f", exit code {outcome.exit_code}"
     if execution.stop_requested and not execution.state.terminal:
         line += " (told to stop)"
+    elif execution.state is ExecutionState.ASK_FOR_BID:
+        line += " (it has not answered yet)"
     if execution.fenced:
         gone = "it is gone from there by now"
         alive = "it may still run there; it is killed as soon as its node can do that, and nothing that it reports is recorded"
@@ -69,21 +111,15 @@ def execution_line(execution: Execution, may_hold: bool) -> str:
     return line
 
 
-def waiting_lines(
-    job: JobRecord, executions: Sequence[Execution], cluster: ClusterSnapshot, now: float
-) -> tuple[str, ...]:
+def _waiting_lines(executions: Iterable[Execution], needs: Needs, reach: Reach, now: float) -> Iterator[str]:
     """Say what a job waits for: nodes that may come back, the next try of a partition, a limit."""
-    reach = reach_of(cluster, executions, now)
-    needs = reconcile(job, executions, reach, now)
-    lines = [
-        f"partition {execution.partition_index}: node {execution.node} cannot be reached, it may come back"
-        for execution in executions
-        if execution.node in reach.lost and not execution.state.terminal
-    ]
-    lines += [
-        f"partition {missing.partition_index}: attempt {missing.attempt} follows in {missing.not_before - now:.1f} s"
-        for missing in needs.later
-    ]
+    for execution in executions:
+        if execution.node in reach.lost and not execution.state.terminal:
+            yield (
+                f"partition {execution.partition_index}: node {execution.node} cannot be reached, it may come back"
+            )
+    for missing in needs.later:
+        wait = f"{missing.not_before - now:.1f} s"
+        yield f"partition {missing.partition_index}: attempt {missing.attempt} follows in {wait}"
     if now < reach.settled_at:
-        lines.append(f"limits and silent nodes count in {reach.settled_at - now:.1f} s, after a standstill")
-    return tuple(lines)
+        yield f"limits and silent nodes count in {reach.settled_at - now:.1f} s, after a standstill"

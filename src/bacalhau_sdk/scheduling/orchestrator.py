@@ -28,7 +28,7 @@ from .deadlines import NODE_LOST_AFTER
 from .effects import Commit, Effect, Send, WakeAt
 from .evaluations import EvaluationQueue
 from .events import CancelAll, CancelJob, Deliver, OrchestratorEvent, Restore, SubmitJob, Tick
-from .explaining import execution_line, explain_nodes, waiting_lines
+from .explaining import explain_job, explain_spec
 from .lifecycle import advance, is_news
 from .membership import Membership
 from .node_index import NodeSet
@@ -145,28 +145,15 @@ class OrchestratorCore:
 
     def explain(self, job_id: str, now: float) -> Explanation:
         """Say why a job is where it is, why not elsewhere, or why not at all."""
-        job, executions = self._jobs[job_id], self.executions(job_id)
-        may_hold = self._membership.may_hold
-        placed = tuple(
-            execution_line(execution, may_hold(execution))
-            for execution in executions
-            if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED
-        )
-        reason = job.reason.partition("\n")[0]
-        if job.state.terminal:
-            return Explanation(job_id, job.state, reason, placed, (), job.refusals)
-        if job.ending is not None:
-            reason = f"it is to end as {job.ending.value} once nothing of it runs any more: {reason}"
+        job = self._jobs[job_id]
         now += self._ahead
-        waits = waiting_lines(job, executions, self._snapshot, now)
         look = Evaluation(job_id, job.spec.priority, job.created_at, Trigger.DEADLINE)
         kept, _ = self._reserved_before(look, now)
-        found = explain_nodes(self._membership.nodes, job.spec, executions, now, kept)
-        return Explanation(job_id, job.state, reason, placed + waits, found.candidates, found.refusals)
+        return explain_job(job, self._snapshot, self._membership.may_hold, kept, now)
 
     def explain_spec(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes."""
-        return explain_nodes(self._membership.nodes, spec)
+        return explain_spec(self._membership.nodes, spec)
 
     # What can happen
 

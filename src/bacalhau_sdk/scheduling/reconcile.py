@@ -11,7 +11,7 @@ from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState, JobType
 from ..model.node import Refusal
 from ..model.record import JobRecord
-from .deadlines import Reach, queue_deadline, total_deadline
+from .deadlines import Reach, queue_deadline, total_deadline, unreachable
 from .retry import has_further_try, may_retry, retry_delay
 
 __all__ = ["Ending", "Missing", "Needs", "after_failure", "reconcile"]
@@ -183,9 +183,11 @@ def _badness(execution: Execution) -> int:
 
 
 def after_failure(missing: Missing, ending: Ending) -> Ending:
-    """Return how a job ends whose partition failed before and now fits nowhere: what failed first is the root of it."""
+    """Return how a job ends whose partition failed, or was lost, and now fits nowhere: what came first is the root of it."""
     before = missing.after
     failure = before.outcome.failure if before is not None and before.outcome is not None else None
+    if missing.replaces is not None:
+        failure = unreachable(missing.replaces)
     if failure is None:
         return ending
     return evolve(ending, reason=f"{failure.message}; then {ending.reason}", failure=failure)
