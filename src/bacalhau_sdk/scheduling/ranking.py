@@ -93,6 +93,8 @@ class Choice:
         ranker: Ranker,
         count: int,
     ) -> None:
+        if not roomy:
+            executions = ()  # mostly so: then they need not be counted
         here = Counter(e.node for e in executions if not e.state.terminal)
         fruitless = (ExecutionState.FAILED, ExecutionState.CANCELLED, ExecutionState.TIMED_OUT)
         tried = Counter(e.node for e in executions if e.state in fruitless)

@@ -96,7 +96,7 @@ def schedule(cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withh
     made = _with(changed, plan.executions)
     later = (plan.wake_at, *(missing.not_before for missing in needs.later))
     wake_at = next_deadline(plan.job, _with(executions, plan.executions), later, reach, now)
-    return evolve(plan, executions=made, wake_at=wake_at)
+    return Plan(plan.job, made, plan.blocked, wake_at)
 
 
 def reach_of(cluster: ClusterSnapshot, executions: Iterable[Execution], now: float) -> Reach:
@@ -197,10 +197,10 @@ def _place(view: _View, needs: Needs) -> Plan:
         serial += 1
     if not left:
         return Plan(job, tuple(made))
-    only_on = tuple(job.targets[missing.partition_index] for missing in left) if everywhere else ()
-    reason = f"{able.bit_count()} of {len(nodes)} nodes match, none takes it now"
-    queued = _queued(view, evolve(want, only=only_on), reason)
-    return evolve(queued, executions=tuple(made), wake_at=answers.again_at)
+    if everywhere:
+        want = evolve(want, only=tuple(job.targets[missing.partition_index] for missing in left))
+    queued = _queued(view, want, f"{able.bit_count()} of {len(nodes)} nodes match, none takes it now")
+    return Plan(queued.job, tuple(made), want, answers.again_at)
 
 
 def _gone(view: _View, needs: Needs, able: NodeSet) -> Ending | None:
