@@ -141,6 +141,17 @@ def test_when_all_have_refused_for_good_it_goes_to_those_that_match_by_now() -> 
     assert desk.jobs["j"].state is JobState.COMPLETED
 
 
+def test_a_node_that_has_changed_since_it_refused_may_be_one_of_them() -> None:
+    desk = placed()
+    desk.hear("n1", BidResult("j-0", (refusal("n1"),)))
+    desk.beat(node("n1", labels={"zone": "a"}, revision=1))
+    assert asked(desk.hear("n2", BidResult("j-1", (refusal("n2"),)))) == [("n1", 0)]
+    desk.report(E.RUNNING, None, 2, "n1")
+    assert desk.jobs["j"].state is JobState.RUNNING
+    desk.report(E.COMPLETED, DONE, 2, "n1")
+    assert desk.states() == "j COMPLETED, j-0 ASK_FOR_BID_REJECTED, j-1 ASK_FOR_BID_REJECTED, j-2 COMPLETED"
+
+
 def test_it_does_not_when_one_of_them_has_taken_it() -> None:
     desk = placed()
     desk.beat(node("n4", labels={"zone": "a"}))

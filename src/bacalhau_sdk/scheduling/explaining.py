@@ -106,8 +106,8 @@ def _others(nodes: NodeIndex, refusals: Iterable[Refusal]) -> tuple[str, ...]:
 
 def _dropped_lines(job: JobRecord, executions: Iterable[Execution]) -> Iterator[str]:
     """Say which of the nodes that an ops job is for have refused it for good."""
-    for execution in executions:
-        index = execution.partition_index
+    last = {execution.partition_index: execution for execution in executions}
+    for index, execution in last.items():
         lasting = [refusal for refusal in execution.refusals if refusal.lasting]
         if lasting and index < len(job.targets) and job.targets[index] == execution.node:
             yield f"partition {index}: has nothing to do: {lasting[0]}"

@@ -125,6 +125,7 @@ def _latest(job: JobRecord, executions: Iterable[Execution]) -> tuple[dict[int, 
     dropped: dict[int, None] = {}
     for execution in executions:
         index = execution.partition_index
+        dropped.pop(index, None)  # it was offered again since, because the node had changed
         if execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
             mine = index < len(job.targets) and job.targets[index] == execution.node
             if mine and any(refusal.lasting for refusal in execution.refusals):
