@@ -28,6 +28,7 @@
     ├── TransientError                  the cause of a failed execution: infrastructure, may be retried
     ├── EngineError                     an engine of a node cannot be used
     │   └── VulnerableRuntimeError      the runtime is older than its known sandbox escapes
+    ├── BlockingCallError               a blocking call where nothing would ever answer it
     ├── ClusterClosedError              the cluster is not open
     ├── ClusterFailedError              a fault of the library's own machinery; ``__cause__`` has it
     ├── ResultsGoneError                the results went with the cluster's private directory
@@ -45,6 +46,7 @@ from typing import ClassVar, NamedTuple, Protocol
 __all__ = [
     "AmbiguousJobIdError",
     "BacalhauError",
+    "BlockingCallError",
     "ClusterClosedError",
     "ClusterFailedError",
     "EngineError",
@@ -394,6 +396,12 @@ class VulnerableRuntimeError(EngineError):
     """The installed runtime has a known sandbox escape; the message names the version that is needed."""
 
     code = "engine.vulnerable"
+
+
+class BlockingCallError(BacalhauError):
+    """A blocking call where nothing would ever answer it: in the cluster's own thread, or in a fork of its process."""
+
+    code = "cluster.blocking"
 
 
 class ClusterClosedError(BacalhauError):
