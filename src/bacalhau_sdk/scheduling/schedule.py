@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from ..model.evaluation import Evaluation
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState, JobType
-from ..model.node import Refusal
+from ..model.node import Check, Refusal
 from ..model.record import JobRecord
 from .answers import Answers, answers_of
 from .deadlines import Reach, fence, next_deadline, overtaken, stop
@@ -32,6 +32,15 @@ from .reconcile import Ending, Missing, Needs, after_failure, reconcile
 __all__ = ["ClusterSnapshot", "reach_of", "refusals_of", "schedule"]
 
 _REFUSALS_TOLD = 100
+# The field of the spec that says what a check holds a node against.
+_FIELDS: Mapping[Check, str] = {
+    Check.ENGINE: "engine",
+    Check.PLATFORM: "engine.platform",
+    Check.SELECTOR: "selector",
+    Check.INPUTS: "inputs",
+    Check.NETWORK: "network",
+    Check.TOTAL_CAPACITY: "resources",
+}
 
 
 @frozen
@@ -271,7 +280,14 @@ def _nowhere(view: _View) -> Ending:
     message = "\n  ".join([head, *map(str, refusals[:_REFUSALS_TOLD])])
     if len(refusals) > _REFUSALS_TOLD:
         message += f"\n  and {len(refusals) - _REFUSALS_TOLD} more nodes"
-    failure = Failure(FailureKind.PERMANENT, "job.no_matching_node", message)
+    checks = {refusal.check for refusal in refusals}
+    failure = Failure(
+        FailureKind.PERMANENT,
+        "job.no_matching_node",
+        message,
+        "ask for what one of the nodes offers, or give the cluster a node that fits",
+        _FIELDS.get(checks.pop(), "") if len(checks) == 1 else "",
+    )
     return Ending(JobState.FAILED, message, failure, refusals)
 
 
