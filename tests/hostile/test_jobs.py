@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from tests.hostile.jobs import LOCKED, TABLES
-from tests.hostile.rows import Row
-from tests.hostile.site import Site, temporary
+from tests.hostile.rows import CONTROL, RIGHT_TO_LEFT, Row
+from tests.hostile.site import Site, guest, temporary
 from tests.storage.trees import as_another_user
 
 ROWS = [pytest.param(row, id=f"{table}: {row}") for table, rows in TABLES.items() for row in rows]
@@ -43,6 +43,24 @@ async def test_a_wrong_job(row: Row, tmp_path: Path, cache_dir: Path) -> None:
         assert await site.traces() == before
     assert temporary() == []
     assert list((tmp_path / "results").glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("variable of 10 MB", {"env": {"A": "x" * 10**7}}),
+        ("standard input of 50 MB", {"stdin": bytes(50 << 20)}),
+        ("thousand inputs", {"inputs": {f"/in/{number}": b"" for number in range(1000)}}),
+        ("place that is odd", {"inputs": {f"/{CONTROL}/{RIGHT_TO_LEFT}": b"x"}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_only_large_or_odd_is_taken_as_it_is(
+    name: str, options: dict[str, object], tmp_path: Path, cache_dir: Path
+) -> None:
+    async with Site.opened(tmp_path, cache_dir) as site:
+        assert (await site.wasm(guest("hello"), "x" * 10**6, **options)).stdout == "Hello, world!\n"
+        await site.canary()
 
 
 async def test_a_file_of_an_output_cannot_run_as_its_owner(tmp_path: Path, cache_dir: Path) -> None:
