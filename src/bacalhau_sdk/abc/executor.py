@@ -92,7 +92,10 @@ class Executor(AsyncContextManagerMixin, ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise EngineError(f"the probe of {type(self).__name__} failed: {_describe(error)}") from error
+            raise EngineError(
+                f"the probe of {type(self).__name__} failed: {_describe(error)}",
+                hint="mend what it says, or leave the executor out of the node",
+            ) from error
 
     @final
     async def check(self, task: Task) -> Refusal | None:

@@ -144,7 +144,8 @@ async def _do(step: Step, task: Task, io: TaskIO) -> None:
         case Write(output, path, data):
             if output not in task.outputs:
                 raise ExecutionError(
-                    f"the plan writes into an output {output!r}, which the task does not have"
+                    f"the plan writes into an output {shown(output)}, which the task does not have",
+                    hint="give the spec an output of that name, or have the plan write into another",
                 )
             await run_blocking(_write, io.outputs[task.outputs[output]] / path, data)
         case Hang():

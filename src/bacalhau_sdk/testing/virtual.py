@@ -188,7 +188,10 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         Raises:
             VirtualTimeError: Always.
         """
-        raise VirtualTimeError(f"no thread may work under virtual time, so {func!r} was not called in one")
+        raise VirtualTimeError(
+            f"no thread may work under virtual time, so {func!r} was not called in one",
+            hint="replace what needs it by something that does not, or test it in real time",
+        )
 
 
 class _JumpingSelector(selectors.DefaultSelector):
