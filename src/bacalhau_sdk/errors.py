@@ -151,17 +151,23 @@ class ExecutionReport(Protocol):
 class BacalhauError(Exception):
     """The root of every error that the library raises on purpose.
 
+    When: Never by itself; ``except BacalhauError`` catches all that the library raises on purpose.
+
+    What to do: Read the message, then the hint; ``code`` tells the conditions apart.
+
     Attributes:
         code: A stable identifier of the condition, such as ``job.failed``.
         message: What happened, in one sentence or a few lines.
-        hint: What the user can do about it; empty where nothing sensible can be said.
+        field: The argument or the field of a spec that is to blame, such as ``inputs./data``; empty where there is none.
+        hint: What the user can do about it; empty where the message says it, or nothing sensible can be said.
     """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.field = field
         self.hint = hint
 
     def __str__(self) -> str:
@@ -183,57 +189,87 @@ def _restore(kind: type[BacalhauError], args: tuple[object, ...], state: dict[st
 class InvalidSpecError(BacalhauError, ValueError):
     """A value or a spec breaks one or more rules; all of them are reported at once.
 
+    When: At once, by the constructors (`JobSpec`, `Selector`, `Resources`, `Node`, `Cluster`, ...) and by every verb that is
+        given a value that makes no sense.
+
+    What to do: Each problem names its field and what would be right there; correct them all and call again. Nothing was done.
+
     Attributes:
-        problems: Every problem, each with the path of its field.
+        problems: Every problem, each with the path of its field; ``field`` is that of the first one.
     """
 
     code = "spec.invalid"
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("; ".join(map(str, self.problems)), hint=hint)
+        field = self.problems[0].path if self.problems else ""
+        super().__init__("; ".join(map(str, self.problems)), field=field, hint=hint)
 
 
 class UnsupportedSpecError(BacalhauError):
     """A valid spec asks for something that this version of the library does not do yet.
 
-    Attributes:
-        field: The field of the spec that asks for it.
+    When: `Cluster.submit`, `run` and `explain`, and constructors, before anything is done.
+
+    What to do: Leave the field out or do as the hint says; a later version may take the same spec.
     """
 
     code = "spec.unsupported"
 
     def __init__(self, message: str, *, field: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.field = field
+        super().__init__(message, field=field, hint=hint)
 
 
 class JobConflictError(BacalhauError):
-    """A job of the given id exists already, with another spec."""
+    """A job of the given id exists already, with another spec.
+
+    When: `Cluster.submit` with a ``job_id`` of one's own.
+
+    What to do: Use another id, or none; the job that has the id is as it was.
+    """
 
     code = "job.conflict"
 
 
 class JobNotFoundError(BacalhauError, LookupError):
-    """No job of the cluster has the given id, or an id that starts with it."""
+    """No job of the cluster has the given id, or an id that starts with it.
+
+    When: `Cluster.job`.
+
+    What to do: `Cluster.jobs` returns all jobs; ids are unique within one cluster, and its store.
+    """
 
     code = "job.not_found"
 
 
 class NodeNotFoundError(BacalhauError, LookupError):
-    """No node of the cluster's own has the given name."""
+    """No node of the cluster's own has the given name.
+
+    When: `Cluster.drain` and `Cluster.resume`.
+
+    What to do: Use one of the names in the hint.
+    """
 
     code = "node.not_found"
 
 
 class AmbiguousJobIdError(BacalhauError, LookupError):
-    """The given prefix is shared by the ids of several jobs."""
+    """The given prefix is shared by the ids of several jobs.
+
+    When: `Cluster.job` with the beginning of an id.
+
+    What to do: Give more of the id.
+    """
 
     code = "job.ambiguous_id"
 
 
 class JobError(BacalhauError):
     """A job ended without the results that were asked for.
+
+    When: Never by itself; ``except JobError`` catches every end of a job but `JobState.COMPLETED`.
+
+    What to do: ``executions`` has what was tried where, ``results`` what did finish.
 
     Attributes:
         job_id: The id of the job.
@@ -250,9 +286,10 @@ class JobError(BacalhauError):
         job_id: str,
         executions: Sequence[ExecutionReport] = (),
         results: Sequence[PartitionResult] = (),
+        field: str = "",
         hint: str = "",
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, field=field, hint=hint)
         self.job_id = job_id
         self.executions: tuple[ExecutionReport, ...] = tuple(executions)
         self.results: tuple[PartitionResult, ...] = tuple(results)
@@ -260,6 +297,11 @@ class JobError(BacalhauError):
 
 class JobFailedError(JobError):
     """A partition of the job failed for good; the message begins with the root cause.
+
+    When: `Job.result`, `Job.results` and `Cluster.run`, once the job has ended.
+
+    What to do: The message begins with the root cause and ``failure_code`` is its code, which has a line of its own in this
+        list; the hint is that of the root cause.
 
     Attributes:
         failure_code: The stable code of the root failure, such as ``wasm.invalid_module``.
@@ -275,38 +317,68 @@ class JobFailedError(JobError):
         failure_code: str = "",
         executions: Sequence[ExecutionReport] = (),
         results: Sequence[PartitionResult] = (),
+        field: str = "",
         hint: str = "",
     ) -> None:
-        super().__init__(message, job_id=job_id, executions=executions, results=results, hint=hint)
+        super().__init__(
+            message, job_id=job_id, executions=executions, results=results, field=field, hint=hint
+        )
         self.failure_code = failure_code
 
 
 class NoMatchingNodeError(JobFailedError):
-    """No known node could ever run the job; the message says, node by node, why."""
+    """No known node could ever run the job; the message says, node by node, why.
+
+    When: `Job.result`, `Job.results` and `Cluster.run`.
+
+    What to do: Read, node by node, what was asked and what is offered; ask for less, or give the cluster a node that fits.
+        `Cluster.explain` says the same beforehand.
+    """
 
     code = "job.no_matching_node"
 
 
 class JobCancelledError(JobError):
-    """The job was cancelled; nothing of it runs any more."""
+    """The job was cancelled; nothing of it runs any more.
+
+    When: `Job.result`, `Job.results` and `Cluster.run`, after a `Job.cancel`, or because the job's owner or the cluster was
+        left.
+
+    What to do: Nothing, if that was meant; else keep the job's block or the cluster's open until the job has ended.
+    """
 
     code = "job.cancelled"
 
 
 class JobTimeoutError(JobError, TimeoutError):
-    """The job did not end within the time that its spec allows."""
+    """The job did not end within the time that its spec allows.
+
+    When: `Job.result`, `Job.results` and `Cluster.run`.
+
+    What to do: Give the limit that the message names more seconds in ``timeouts=Timeouts(...)``, or have the job do less.
+    """
 
     code = "job.timeout"
 
 
 class MultipleResultsError(BacalhauError):
-    """One result was asked of a job that has several partitions; ``results()`` has them all."""
+    """One result was asked of a job that has several partitions; ``results()`` has them all.
+
+    When: `Job.result` of a job whose partitions are not exactly one, and `Cluster.run` before it submits such a spec.
+
+    What to do: Take ``await job.results()``.
+    """
 
     code = "job.multiple_results"
 
 
 class NonZeroExitError(BacalhauError):
     """The workload ran to its end and its exit code says that it failed.
+
+    When: `Result.check`, and `Cluster.run` unless ``check=False``.
+
+    What to do: Read the last lines of stderr in the message, and all of it in ``result.stderr``; the outputs are in
+        ``result.outputs``.
 
     Attributes:
         job_id: The id of the job.
@@ -316,69 +388,124 @@ class NonZeroExitError(BacalhauError):
 
     code = "job.nonzero_exit"
 
-    def __init__(self, message: str, *, job_id: str, exit_code: int, result: PartitionResult) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, job_id: str, exit_code: int, result: PartitionResult, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.job_id = job_id
         self.exit_code = exit_code
         self.result = result
 
 
 class ExecutionError(BacalhauError):
-    """The cause of a failed execution that no other node and no later try would mend."""
+    """The cause of a failed execution that no other node and no later try would mend.
+
+    When: Engines, while an execution is prepared, run or collected; `JobFailedError` carries its code and message.
+
+    What to do: Correct what the message names in the spec, or in the engine's own code.
+    """
 
     code = "execution.failed"
 
 
 class InputError(ExecutionError):
-    """An input of the job cannot be staged."""
+    """An input of the job cannot be staged.
+
+    When: `Cluster.submit`, which looks at every path, and the node that stages the input; then a `JobFailedError` carries it.
+
+    What to do: Give another path, or make this one a file or folder that can be read.
+    """
 
     code = "input.error"
 
 
 class InputNotFoundError(InputError):
-    """The path of an input does not exist."""
+    """The path of an input does not exist.
+
+    When: `Cluster.submit`.
+
+    What to do: Check the spelling; a relative path counts from the current directory. For a text in place of a file give
+        bytes: ``b'...'``.
+    """
 
     code = "input.not_found"
 
 
 class InputChangedError(InputError):
-    """An input vanished or changed its type between submit and staging."""
+    """An input vanished or changed its type between submit and staging.
+
+    When: The node that stages the input; `JobFailedError` carries it.
+
+    What to do: Leave inputs alone until the job runs, then submit again.
+    """
 
     code = "input.changed"
 
 
 class UnsafePathError(InputError):
-    """A tree holds a link that leads out of it, a device, a FIFO or a socket."""
+    """A tree holds a link that leads out of it, a device, a FIFO or a socket.
+
+    When: `Cluster.submit` for the path itself, the node for what is inside a folder; then a `JobFailedError` carries it.
+
+    What to do: Take the entry out of the folder, or copy what it leads to into its place.
+    """
 
     code = "path.unsafe"
 
 
 class InvalidModuleError(ExecutionError):
-    """The bytes are not a WASM module that this runtime can compile and instantiate."""
+    """The bytes are not a WASM module that this runtime can compile and instantiate.
+
+    When: `Cluster.submit` for a module that is too large, else the node before the module runs; then a `JobFailedError`
+        carries it.
+
+    What to do: Build a core module for WASI preview 1 (``wasm32-wasip1``) and submit the binary ``.wasm``.
+    """
 
     code = "wasm.invalid_module"
 
 
 class EntryPointError(ExecutionError):
-    """The module exports no function of the entry point's name, or one with parameters."""
+    """The module exports no function of the entry point's name, or one with parameters.
+
+    When: The node, before the module runs; `JobFailedError` carries it.
+
+    What to do: Name one of the functions in the hint as ``entry_point``, or build the module as a command, which exports
+        ``_start``.
+    """
 
     code = "wasm.entry_point"
 
 
 class ModuleLinkError(ExecutionError):
-    """The module imports something that nothing here provides."""
+    """The module imports something that nothing here provides.
+
+    When: The node, before the module runs; `JobFailedError` carries it.
+
+    What to do: Build the module for WASI preview 1 (``wasm32-wasip1``); imports of other worlds, such as a browser's, are not
+        there.
+    """
 
     code = "wasm.link"
 
 
 class OutputError(ExecutionError):
-    """An output of the job cannot be collected."""
+    """An output of the job cannot be collected.
+
+    When: The node, after the workload has ended; `JobFailedError` carries it.
+
+    What to do: Have the workload leave files, folders and relative links in its outputs, nothing else.
+    """
 
     code = "output.error"
 
 
 class TransientError(BacalhauError):
     """An infrastructure fault: the same work may succeed elsewhere or later.
+
+    When: Engines, storages, publishers, and functions of the user; when no try is left, `JobFailedError` carries it.
+
+    What to do: Submit again, or allow more tries with ``retry=RetryPolicy(max_attempts=...)``.
 
     A `FunctionExecutor`'s function raises it to have its execution count as failed by the infrastructure.
     """
@@ -387,13 +514,23 @@ class TransientError(BacalhauError):
 
 
 class EngineError(BacalhauError):
-    """An engine of a node cannot be used."""
+    """An engine of a node cannot be used.
+
+    When: Entering a `Cluster`; and an executor that is used without its node.
+
+    What to do: Install what the hint names, or leave the executor out of the node.
+    """
 
     code = "engine.error"
 
 
 class VulnerableRuntimeError(EngineError):
-    """The installed runtime has a known sandbox escape; the message names the version that is needed."""
+    """The installed runtime has a known sandbox escape; the message names the version that is needed.
+
+    When: Entering a `Cluster` whose node has a `WasmExecutor`.
+
+    What to do: Install the version that the hint names; an older one is never used.
+    """
 
     code = "engine.vulnerable"
 
@@ -405,42 +542,81 @@ class BlockingCallError(BacalhauError):
 
 
 class ClusterClosedError(BacalhauError):
-    """The cluster has not been entered, or has been closed."""
+    """The cluster has not been entered, or has been closed.
+
+    When: Every verb of a `Cluster` outside of its block, what still reads from it when it closes, and entering it a second
+        time.
+
+    What to do: Use it inside one ``async with Cluster() as cluster:`` block; for another block make another object.
+    """
 
     code = "cluster.closed"
 
 
 class ClusterFailedError(BacalhauError):
-    """A fault of the library's own machinery ended the cluster; ``__cause__`` is the fault."""
+    """A fault of the library's own machinery ended the cluster; ``__cause__`` is the fault.
+
+    When: The block of the `Cluster`, and every verb of it from then on.
+
+    What to do: Look at ``__cause__`` and at the log, enter a new cluster, and report the fault: it is the library's, a
+        plugin's or the machine's.
+    """
 
     code = "cluster.failed"
 
 
 class ResultsGoneError(BacalhauError):
-    """The results lay in the cluster's private directory, which went when the cluster closed."""
+    """The results lay in the cluster's private directory, which went when the cluster closed.
+
+    When: `Output.path`, `Output.copy_to`, `Result.stdout_path`, `Result.stderr_path`, `Job.result` and `Job.results`.
+
+    What to do: Copy outputs inside the cluster's block, or give the cluster a ``data_dir``, where results stay.
+    """
 
     code = "results.gone"
 
 
 class StoreError(BacalhauError):
-    """The job store did not do what was asked; the change it was given is not to be relied on."""
+    """The job store did not do what was asked; the change it was given is not to be relied on.
+
+    When: Entering a `Cluster`, for records that cannot be read; later it ends the cluster as the cause of a
+        `ClusterFailedError`.
+
+    What to do: See that the store's place can be read and written and has room; every submit that returned is in it.
+    """
 
     code = "store.error"
 
 
 class TransportError(BacalhauError):
-    """A party or one of its streams cannot be reached."""
+    """A party or one of its streams cannot be reached.
+
+    When: Entering a `Cluster` whose transport serves another one, and reading a log from a node that cannot be reached.
+
+    What to do: Give every cluster a transport of its own, or wait until the node is back.
+    """
 
     code = "transport.error"
 
 
 class VirtualTimeError(BacalhauError):
-    """The virtual time of a test is missing, stands still for ever because nothing is left to happen, or has run out."""
+    """The virtual time of a test is missing, stands still for ever because nothing is left to happen, or has run out.
+
+    When: `testing.run`, `testing.virtual_backend` and `testing.VirtualCluster`; a `Cluster` with a real clock under virtual
+        time.
+
+    What to do: Read the hint: what is waited for never happens, needs a thread, or needs a larger ``limit``.
+    """
 
     code = "testing.virtual_time"
 
 
 class IllegalTransitionError(BacalhauError):
-    """A lifecycle move that the tables forbid; nothing was changed."""
+    """A lifecycle move that the tables forbid; nothing was changed.
+
+    When: The library's own scheduling, which then ends the cluster as the cause of a `ClusterFailedError`.
+
+    What to do: Report it: it is a fault of the library.
+    """
 
     code = "lifecycle.illegal_transition"

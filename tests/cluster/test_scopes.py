@@ -35,7 +35,7 @@ class TestWhatTheBlockRaises:
             async with cluster(Workload()) as c:
                 (await (await c.submit(spec("exit 3"))).result()).check()
         assert caught.value.exit_code == 3
-        assert str(caught.value).endswith("last words")
+        assert caught.value.message.endswith("last words")
 
     @pytest.mark.parametrize(
         "error",

@@ -27,13 +27,49 @@ KINDS: list[type[BacalhauError]] = [
     for name in errors.__all__
     if isinstance(value := getattr(errors, name), type) and issubclass(value, BacalhauError)
 ]
+#: What programs compare with: an error may be renamed, its code may not.
+CODES = {
+    "AmbiguousJobIdError": "job.ambiguous_id",
+    "BacalhauError": "error",
+    "ClusterClosedError": "cluster.closed",
+    "ClusterFailedError": "cluster.failed",
+    "EngineError": "engine.error",
+    "EntryPointError": "wasm.entry_point",
+    "ExecutionError": "execution.failed",
+    "IllegalTransitionError": "lifecycle.illegal_transition",
+    "InputChangedError": "input.changed",
+    "InputError": "input.error",
+    "InputNotFoundError": "input.not_found",
+    "InvalidModuleError": "wasm.invalid_module",
+    "InvalidSpecError": "spec.invalid",
+    "JobCancelledError": "job.cancelled",
+    "JobConflictError": "job.conflict",
+    "JobError": "job.error",
+    "JobFailedError": "job.failed",
+    "JobNotFoundError": "job.not_found",
+    "JobTimeoutError": "job.timeout",
+    "ModuleLinkError": "wasm.link",
+    "MultipleResultsError": "job.multiple_results",
+    "NoMatchingNodeError": "job.no_matching_node",
+    "NodeNotFoundError": "node.not_found",
+    "NonZeroExitError": "job.nonzero_exit",
+    "OutputError": "output.error",
+    "ResultsGoneError": "results.gone",
+    "StoreError": "store.error",
+    "TransientError": "execution.transient",
+    "TransportError": "transport.error",
+    "UnsafePathError": "path.unsafe",
+    "UnsupportedSpecError": "spec.unsupported",
+    "VirtualTimeError": "testing.virtual_time",
+    "VulnerableRuntimeError": "engine.vulnerable",
+}
 REPORT: Any = SimpleNamespace(id="e-1", node="n", partition_index=0, attempt=1)
 RESULT: Any = SimpleNamespace(partition_index=0, exit_code=3, stdout="", stderr="oh")
 
 
 def specimen(kind: Any) -> BacalhauError:
     """Make an error of a kind, with something in every field."""
-    fields: dict[str, Any] = {"hint": "look"}
+    fields: dict[str, Any] = {"field": "count", "hint": "look"}
     if issubclass(kind, JobError):
         fields |= {"job_id": "j", "executions": [REPORT], "results": [RESULT]}
     if issubclass(kind, JobFailedError):
@@ -41,7 +77,7 @@ def specimen(kind: Any) -> BacalhauError:
     if kind is InvalidSpecError:
         return InvalidSpecError([Problem("env.A", "bad"), Problem("", "worse")], hint="look")
     if kind is NonZeroExitError:
-        fields = {"job_id": "j", "exit_code": 3, "result": RESULT}
+        fields = {"job_id": "j", "exit_code": 3, "result": RESULT, "hint": "look"}
     if kind is UnsupportedSpecError:
         fields["field"] = "network"
     made: BacalhauError = kind("boom", **fields)
@@ -80,6 +116,7 @@ def test_the_drawn_tree_is_the_tree() -> None:
 def test_every_name_and_code_is_one_of_a_kind() -> None:
     codes = [kind.code for kind in KINDS]
     assert len(codes) == len(set(codes))
+    assert {kind.__name__: kind.code for kind in KINDS} == CODES
     assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", code) for code in codes)
     assert all("code" in vars(kind) for kind in KINDS)
     assert set(errors.__all__).isdisjoint(dir(builtins))
@@ -118,3 +155,4 @@ def test_an_invalid_spec_shows_every_problem() -> None:
     assert error.message == "env.A: bad; worse"
     assert isinstance(error, InvalidSpecError)
     assert error.problems == (("env.A", "bad"), ("", "worse"))
+    assert error.field == "env.A"

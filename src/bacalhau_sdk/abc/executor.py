@@ -92,7 +92,10 @@ class Executor(AsyncContextManagerMixin, ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise EngineError(f"the probe of {type(self).__name__} failed: {_describe(error)}") from error
+            raise EngineError(
+                f"the probe of {type(self).__name__} failed: {_describe(error)}",
+                hint="mend what it says, or leave the executor out of the node",
+            ) from error
 
     @final
     async def check(self, task: Task) -> Refusal | None:
@@ -124,7 +127,10 @@ class Executor(AsyncContextManagerMixin, ABC):
                     f"{type(self).__name__} returned {type(result).__name__}, not a RunResult with a number"
                 )
             if not -(2**31) <= result.exit_code < 2**32:
-                raise ExecutionError("the workload has no exit code that fits 32 bits")
+                raise ExecutionError(
+                    "the workload has no exit code that fits 32 bits",
+                    hint="end it with a number from 0 to 255",
+                )
             return result
         except BacalhauError:
             raise

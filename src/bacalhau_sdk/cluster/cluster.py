@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..host.cancellation import persist
 from ..host.threads import run_blocking, run_stoppable, threads_are_forbidden
-from ..model.data import BytesSource, PathLike
+from ..model.data import BytesSource, PathLike, local_path
 from ..model.evaluation import Explanation
 from ..model.job import JobSpec, JobType
 from ..model.node import NodeState
@@ -47,7 +47,7 @@ from ..transports.memory import MemoryTransport
 from .compute import ComputeNode
 from .job import Job
 from .node import Node
-from .orchestrator import Orchestrator
+from .orchestrator import Orchestrator, failure_hint, failure_text
 from .result import Result
 from .streams import ListStream
 from .submission import prepare, refuse_unsupported
@@ -94,7 +94,7 @@ class Cluster(AsyncContextManagerMixin):
         self._transport = transport if transport is not None else MemoryTransport()
         self._clock = clock if clock is not None else SystemClock()
         self._store = store if store is not None else MemoryStore()
-        self._workspace = Workspace(Path(data_dir) if data_dir is not None else None)
+        self._workspace = Workspace(Path(local_path(data_dir, "data_dir")) if data_dir is not None else None)
         self._engines = frozenset(executor.engine for node in self._nodes for executor in node.executors)
         self._orchestrator: Orchestrator | None = None
         self._compute: list[ComputeNode] = []
@@ -138,7 +138,7 @@ class Cluster(AsyncContextManagerMixin):
                 raised.add_note(f"The cluster had failed as well: {failure!r}")
             raise raised
         if isinstance(failure, Exception):
-            raise ClusterFailedError(f"the cluster has failed: {failure}") from failure
+            raise ClusterFailedError(failure_text(failure), hint=failure_hint(failure)) from failure
         if failure is not None:
             # An interrupt that hit a task of the machinery instead of the block.
             raise failure
@@ -174,6 +174,7 @@ class Cluster(AsyncContextManagerMixin):
             if taken is not None and await run_blocking(taken.exists) and job_id not in orchestrator.views:
                 raise JobConflictError(
                     f"{taken} has results of an earlier job of that id",
+                    field="job_id",
                     hint="use another id or data_dir, or move them away",
                 )
             await orchestrator.request(SubmitJob(job_id, prepared))
@@ -197,6 +198,7 @@ class Cluster(AsyncContextManagerMixin):
         if spec.count != 1 or spec.type is JobType.OPS:
             raise MultipleResultsError(
                 f"run() takes a batch job of one partition, this is {spec.type.value} with {spec.count}",
+                field="count" if spec.type is not JobType.OPS else "type",
                 hint="submit() it, and take its results()",
             )
         job_id = self._new_id()
@@ -230,16 +232,26 @@ class Cluster(AsyncContextManagerMixin):
             ClusterFailedError: The machinery has failed.
         """
         views = self._opened().views
-        if not isinstance(job_id, str):
-            raise JobNotFoundError(f"{shown(job_id)} is no id", hint="ids are texts")
+        if not isinstance(job_id, str) or not job_id:
+            raise JobNotFoundError(
+                f"{shown(job_id)} is no id of a job",
+                field="job_id",
+                hint="jobs() returns all, each with its id",
+            )
         if job_id in views:
             return self._job(job_id)
         found = [known for known in views if known.startswith(job_id)]
         if not found:
-            raise JobNotFoundError(f"no job has the id {job_id!r}", hint="jobs() returns all")
+            raise JobNotFoundError(
+                f"no job has the id {shown(job_id)}",
+                field="job_id",
+                hint="jobs() returns all, each with its id",
+            )
         if len(found) > 1:
             raise AmbiguousJobIdError(
-                f"{len(found)} jobs have ids that begin with {job_id!r}", hint="give more of it"
+                f"{len(found)} jobs have ids that begin with {shown(job_id)}",
+                field="job_id",
+                hint="give more of it",
             )
         return self._job(found[0])
 
@@ -437,7 +449,11 @@ class Cluster(AsyncContextManagerMixin):
             if compute.node.name == name:
                 return compute
         known = ", ".join(compute.node.name for compute in self._compute)
-        raise NodeNotFoundError(f"the cluster has no node {shown(name)}", hint=f"it has {known or 'none'}")
+        raise NodeNotFoundError(
+            f"the cluster has no node {shown(name)} of its own",
+            field="node",
+            hint=f"it has {known or 'none'}",
+        )
 
     def _opened(self) -> Orchestrator:
         if self._orchestrator is None:
@@ -489,21 +505,24 @@ def _checked(
 ) -> tuple[Node, ...]:
     """Return the nodes, once everything that a cluster is composed of is what it should be."""
     problems = Problems()
-    for name, value, kinds in (
+    for name, value, kind in (
         ("transport", transport, Transport),
         ("store", store, JobStore),
-        ("data_dir", data_dir, (str, PathLike)),
         ("clock", clock, Clock),
     ):
-        if value is not None and not isinstance(value, kinds):
-            problems.add(name, f"{shown(value)} cannot be used as {name}")
+        if value is not None and not isinstance(value, kind):
+            problems.add(
+                name, f"{shown(value)} is not a {kind.__name__}: give an instance of one, or leave it out"
+            )
+    if data_dir is not None:
+        problems.convert("", lambda: local_path(data_dir, "data_dir"), "")
     if nodes is not None and (isinstance(nodes, str) or not isinstance(nodes, Iterable)):
-        problems.add("nodes", f"{shown(nodes)} is not a list of Node objects")
+        problems.add("nodes", f"{shown(nodes)} is not a list of Node objects: write [Node(...)]")
         nodes = ()
     composed = (_local_node(),) if nodes is None else tuple(cast("Iterable[Node]", nodes))
     for index, node in enumerate(composed):
         if not isinstance(node, Node):
-            problems.add(f"nodes[{index}]", f"{shown(node)} is not a Node")
+            problems.add(f"nodes[{index}]", f"{shown(node)} is not a Node: write Node('name', [...])")
     problems.check()
     for index, node in enumerate(composed):
         _check_against(composed[:index], node, f"nodes[{index}]", problems)
@@ -513,7 +532,9 @@ def _checked(
 
 def _check_against(earlier: tuple[Node, ...], node: Node, path: str, problems: Problems) -> None:
     if any(node.name == other.name for other in earlier):
-        problems.add(f"{path}.name", f"{node.name!r} is the name of an earlier node")
+        problems.add(f"{path}.name", f"{node.name!r} is the name of an earlier node: give it another")
     for executor in node.executors:
         if any(executor is known for other in earlier for known in other.executors):
-            problems.add(f"{path}.executors", f"{executor!r} is an earlier node's: each node needs its own")
+            problems.add(
+                f"{path}.executors", f"{shown(executor)} is an earlier node's: each node needs its own"
+            )

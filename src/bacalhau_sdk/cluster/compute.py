@@ -24,6 +24,7 @@ from ..host.channel import Channel, ChannelClosedError, Watch
 from ..model.execution import Failure, FailureKind, Location, RunResult, Task
 from ..model.job import JobSpec
 from ..model.node import EngineInfo
+from ..model.problems import shown
 from ..scheduling.compute import ComputeCore
 from ..scheduling.effects import (
     CheckBid,
@@ -134,7 +135,8 @@ class ComputeNode:
             raise
         except Exception as error:
             raise EngineError(
-                f"{executor!r} of node {self.node.name} could not be entered: {error}"
+                f"{shown(executor)} of node {self.node.name} could not be entered: {error}",
+                hint="mend what it says, or leave the executor out of the node",
             ) from error
         return await executor.probe()
 
@@ -340,7 +342,7 @@ def _failure(error: Exception) -> Failure:
     """Tell faults of the infrastructure, which another try may mend, from permanent ones."""
     if isinstance(error, BacalhauError):
         kind = FailureKind.INFRASTRUCTURE if isinstance(error, TransientError) else FailureKind.PERMANENT
-        return Failure(kind, error.code, error.message, error.hint)
+        return Failure(kind, error.code, error.message, error.hint, error.field)
     code = "node.io" if isinstance(error, OSError) else "node.fault"
     _log.debug("a fault of the node", exc_info=error)
     return Failure(FailureKind.INFRASTRUCTURE, code, f"{type(error).__name__}: {error}")

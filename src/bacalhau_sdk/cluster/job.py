@@ -30,6 +30,7 @@ from ..model.data import LogEntry
 from ..model.evaluation import Explanation
 from ..model.execution import Execution, ExecutionState
 from ..model.job import JobSpec, JobState, JobType
+from ..model.problems import invalid, is_text, shown
 from ..model.record import JobEvent
 from ..scheduling.events import CancelJob
 from ..storage.log import decode_frames
@@ -111,7 +112,9 @@ class Job:
         count = self._view.record.partition_count
         if count != 1 and not (self.spec.type is JobType.OPS and count == 0):
             raise MultipleResultsError(
-                f"job {self.id} has {count} partitions", hint="results() returns the results of all"
+                f"job {self.id} has {count} partitions",
+                field="count",
+                hint="results() returns the results of all",
             )
         return (await self.results())[0]
 
@@ -174,8 +177,11 @@ class Job:
             The terminal state: ``CANCELLED``, or what it was already.
 
         Raises:
+            InvalidSpecError: The reason is no text.
             ClusterFailedError: The machinery failed meanwhile.
         """
+        if reason is not None and not is_text(reason):
+            raise invalid(f"{shown(reason)} is not a text that says why: give one, or leave it out", "reason")
         if not self.state.terminal:
             await self._orchestrator.request(CancelJob(self.id, reason or "cancelled by the user"))
         return await self.wait()
@@ -229,10 +235,23 @@ class Job:
         reason = record.reason or record.state.value
         if record.state is JobState.CANCELLED:
             message = f"job {self.id} was cancelled: {reason}"
-            return JobCancelledError(message, job_id=self.id, executions=self.executions, results=results)
+            return JobCancelledError(
+                message,
+                job_id=self.id,
+                executions=self.executions,
+                results=results,
+                hint="if that was not meant, submit it again and keep its owner and its cluster open",
+            )
         if record.state is JobState.TIMED_OUT:
             message = f"job {self.id} timed out: {reason}"
-            return JobTimeoutError(message, job_id=self.id, executions=self.executions, results=results)
+            return JobTimeoutError(
+                message,
+                job_id=self.id,
+                executions=self.executions,
+                results=results,
+                field="timeouts",
+                hint="raise that limit in timeouts=Timeouts(...), or see explain() and logs() for what held it up",
+            )
         failure = record.failure
         kind = NoMatchingNodeError if failure and failure.code == NoMatchingNodeError.code else JobFailedError
         return kind(
@@ -241,6 +260,7 @@ class Job:
             failure_code=failure.code if failure else "",
             executions=self.executions,
             results=results,
+            field=failure.field if failure else "",
             hint=failure.hint if failure else "",
         )
 

@@ -13,7 +13,7 @@ from ..model.message import ORCHESTRATOR
 from ..model.node import EngineInfo, NodeInfo
 from ..model.paths import check_node_name
 from ..model.platform import Platform
-from ..model.problems import Problems, invalid, shown
+from ..model.problems import Problems, invalid, key_path, shown
 from ..model.resources import Resources
 from ..model.selector import check_label_key, check_label_value
 
@@ -51,11 +51,13 @@ class Node:
         problems = Problems()
         for path, value in (("executors", executors), ("storages", storages)):
             if isinstance(value, str) or not isinstance(value, Iterable):
-                problems.add(path, f"{shown(value)} is not a list")
+                problems.add(path, f"{shown(value)} is not a list: write [...], also for one")
         if labels is not None and not isinstance(labels, Mapping):
-            problems.add("labels", f"{shown(labels)} is not a mapping")
+            problems.add("labels", f"{shown(labels)} is not a mapping such as {{'zone': 'dc'}}")
         if resources is not None and not isinstance(resources, Resources):
-            problems.add("resources", f"{shown(resources)} is not a Resources")
+            problems.add(
+                "resources", f"{shown(resources)} is not a Resources: give Resources(cpu=4, memory='8GiB')"
+            )
         problems.check()
         self.name = name
         self.storages: tuple[Storage, ...] = tuple(storages)
@@ -90,34 +92,44 @@ class Node:
         problems = Problems()
         with problems.at("name"):
             if check_node_name(self.name) == ORCHESTRATOR:
-                raise invalid(f"{ORCHESTRATOR!r} is taken")
+                raise invalid(f"{ORCHESTRATOR!r} is taken: choose another name")
         engines: set[str] = set()
         for index, executor in enumerate(self.executors):
             if not isinstance(executor, Executor):
-                problems.add(f"executors[{index}]", f"{executor!r} is not an Executor")
-            elif executor.engine in engines or not executor.engine:
                 problems.add(
-                    f"executors[{index}]", f"a second executor, or none, for the engine {executor.engine!r}"
+                    f"executors[{index}]", f"{shown(executor)} is not an Executor: give an instance of one"
+                )
+            elif not isinstance(executor.engine, str) or not executor.engine:
+                problems.add(
+                    f"executors[{index}]",
+                    f"{shown(executor)} names no engine: set its attribute 'engine' to a text",
+                )
+            elif executor.engine in engines:
+                problems.add(
+                    f"executors[{index}]",
+                    f"a second executor for the engine {executor.engine!r}: a node has one of each, make another node",
                 )
             else:
                 engines.add(executor.engine)
         for index, storage in enumerate(self.storages):
             if not isinstance(storage, Storage):
-                problems.add(f"storages[{index}]", f"{storage!r} is not a Storage")
+                problems.add(
+                    f"storages[{index}]", f"{shown(storage)} is not a Storage: give an instance of one"
+                )
         for key, value in labels.items():
-            with problems.at(f"labels.{key}"):
+            with problems.at(key_path("labels", key)):
                 check_label_key(key)
                 check_label_value(value)
             if key in ("name", "os", "arch"):
-                problems.add(f"labels.{key}", "is set by the node itself")
+                problems.add(f"labels.{key}", "is set by the node itself: choose another key")
         if self.resources.gpu == "all":
-            problems.add("resources.gpu", "a node has a number of GPUs")
+            problems.add("resources.gpu", "'all' is for jobs: give the number of GPUs that the node has")
         if (
             isinstance(self.max_executions, bool)
             or not isinstance(self.max_executions, int)
             or self.max_executions < 0
         ):
-            problems.add("max_executions", f"{self.max_executions!r} is not a number from 0 up")
+            problems.add("max_executions", f"{shown(self.max_executions)} is not a whole number from 0 up")
         problems.check()
 
     def __repr__(self) -> str:

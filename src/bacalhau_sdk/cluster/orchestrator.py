@@ -116,7 +116,7 @@ class Orchestrator:
         """
         if self._failure is not None:
             raise ClusterFailedError(
-                f"the cluster has failed: {self._failure}", hint="enter a new cluster; its log has the cause"
+                failure_text(self._failure), hint=failure_hint(self._failure)
             ) from self._failure
         if self._task_group is None:
             raise ClusterClosedError("the cluster is not open", hint="use it inside its 'async with' block")
@@ -333,3 +333,15 @@ def _named(message: Message) -> str:
     """Name a message for the log, by its type and its execution: what is in it may be secret."""
     execution_id = getattr(message, "execution_id", "")
     return f"{type(message).__name__} {execution_id}".rstrip()
+
+
+def failure_text(failure: BaseException) -> str:
+    """Say that a cluster has failed, and of what."""
+    what = failure.message if isinstance(failure, BacalhauError) else f"{type(failure).__name__}: {failure}"
+    return f"the cluster has failed: {what}"
+
+
+def failure_hint(failure: BaseException) -> str:
+    """Say what can be done about a cluster that has failed."""
+    hint = failure.hint if isinstance(failure, BacalhauError) else ""
+    return hint or "enter a new cluster; its log has the cause"

@@ -9,15 +9,16 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ..errors import NonZeroExitError, ResultsGoneError
-from ..model.data import PathLike
+from ..model.data import PathLike, local_path
 from ..model.execution import Execution, Outcome
 from ..model.frozenmap import FrozenMap
+from ..model.problems import invalid, printable, shown_path
 
 __all__ = ["TEXT_CAP", "Output", "Result", "last_lines", "read_result"]
 
 TEXT_CAP = 1024 * 1024
 """Bytes of each stream that `Result.stdout` and `Result.stderr` hold at most; the files are whole."""
-_LAST_LINES = 5
+_LAST_LINES, _LINE_LENGTH = 5, 200
 
 
 @frozen(eq=False)
@@ -70,17 +71,27 @@ class Output:
         """Copy what is in the folder into another one; blocking. Links are copied as links.
 
         Args:
-            destination: A folder, made if it is missing; files of the same name in it are replaced.
+            destination: A folder, ``~`` allowed, made if it is missing; files of the same name in it are replaced.
 
         Returns:
             The destination.
 
         Raises:
-            ResultsGoneError: The output lay in the private folder of a cluster that has closed.
+            InvalidSpecError: The destination is no path, a file, or a folder inside the output.
+            ResultsGoneError: The output is not there any more.
             OSError: The copy fails.
         """
-        target = Path(destination)
-        shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True)
+        target = _user_path(local_path(destination, "destination"))
+        source = self.path
+        if not source.is_dir():
+            raise _gone(source)
+        if target.exists() and not target.is_dir():
+            raise invalid(f"{shown_path(target)} is a file: give a folder, or a new name", "destination")
+        if target.resolve().is_relative_to(source.resolve()):
+            raise invalid(
+                f"{shown_path(target)} lies in the output itself: give a folder elsewhere", "destination"
+            )
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
         return target
 
     def __fspath__(self) -> str:
@@ -159,13 +170,26 @@ class Result:
         if self.exit_code != 0:
             message = f"job {self.job_id} ended with exit code {self.exit_code} on node {self.node}"
             raise NonZeroExitError(
-                message + last_lines(self.stderr), job_id=self.job_id, exit_code=self.exit_code, result=self
+                message + last_lines(self.stderr),
+                job_id=self.job_id,
+                exit_code=self.exit_code,
+                result=self,
+                hint="run(spec, check=False) returns the result, with all of its stderr and its outputs",
             )
 
 
+def _user_path(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise invalid(
+            f"{shown_path(path)} cannot be found: {error} Give its whole path.", "destination"
+        ) from error
+
+
 def last_lines(stderr: str) -> str:
-    """Return the last lines of a stderr as they are shown at the end of a message; empty when there are none."""
-    lines = stderr.rstrip().splitlines()[-_LAST_LINES:]
+    """Return the last lines of a stderr, in printable characters, as a message ends with them; empty when there are none."""
+    lines = [printable(line[:_LINE_LENGTH]) for line in stderr.rstrip().splitlines()[-_LAST_LINES:]]
     return "\n  stderr: " + "\n  stderr: ".join(lines) if lines else ""
 
 
@@ -207,12 +231,17 @@ def read_result(
     )
 
 
+def _gone(path: Path) -> ResultsGoneError:
+    return ResultsGoneError(
+        f"{shown_path(path)} is not there any more",
+        hint="a private folder goes with its cluster, and somebody may have removed this one: run the job again",
+    )
+
+
 def _read_text(path: Path) -> tuple[str, bool]:
     try:
         with path.open("rb") as file:
             data = file.read(TEXT_CAP + 1)
     except FileNotFoundError:
-        raise ResultsGoneError(
-            f"{path} is not there any more", hint="a private folder goes with its cluster"
-        ) from None
+        raise _gone(path) from None
     return data[:TEXT_CAP].decode("utf-8", "replace"), len(data) > TEXT_CAP

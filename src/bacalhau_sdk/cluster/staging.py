@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ..abc.executor import TaskIO
 from ..abc.storage import Storage
-from ..errors import InputChangedError, InputError
+from ..errors import BacalhauError, InputChangedError, InputError, OutputError
 from ..host.folders import make_read_only, make_writable, remove_folder
 from ..host.threads import run_blocking
 from ..model.data import Source
 from ..model.job import JobSpec
 from ..model.paths import normalise_guest_path
+from ..model.problems import key_path
 from ..storage.log import ExecutionLog
 from ..storage.results import check_outputs
 
@@ -60,7 +61,7 @@ class Staging:
         spec = self._spec
         await run_blocking(self._make_folders)
         for path in self._outer_first():
-            await self._fetch(f"the input {path!r}", spec.inputs[path].source, self._inputs[path])
+            await self._fetch(key_path("inputs", path), spec.inputs[path].source, self._inputs[path])
         writable = frozenset(path for path, given in spec.inputs.items() if given.writable)
         if spec.inputs:
             await run_blocking(self._protect, writable)
@@ -69,7 +70,9 @@ class Staging:
             stdin = self._folder / "stdin"
             await self._fetch("stdin", spec.stdin, stdin)
             if await run_blocking(stdin.is_dir):
-                raise InputChangedError(f"stdin: {spec.stdin} is a folder, it was a file")
+                raise InputChangedError(
+                    f"stdin: {spec.stdin} is a folder, it was a file", field="stdin", hint="submit it again"
+                )
         return TaskIO(
             inputs=self._inputs,
             writable=writable,
@@ -104,12 +107,20 @@ class Staging:
         """Return the guest paths of the inputs so that one inside another one comes later: it is laid into the copy of it."""
         return sorted(self._inputs, key=lambda path: len(self._inputs[path].parts))
 
-    async def _fetch(self, name: str, source: Source, into: Path) -> None:
+    async def _fetch(self, field: str, source: Source, into: Path) -> None:
         storage = next((known for known in self._storages if source.scheme in known.schemes), None)
         if storage is None:
-            raise InputError(f"{name}: no storage of this node fetches {source}")
-        await run_blocking(_make_room, name, into)
-        await storage.fetch(source, into)
+            raise InputError(
+                f"{field}: no storage of this node fetches {source}",
+                field=field,
+                hint=f"give the node a storage for {source.scheme}, in its 'storages'",
+            )
+        await run_blocking(_make_room, field, into)
+        try:
+            await storage.fetch(source, into)
+        except BacalhauError as error:
+            error.field = error.field or field
+            raise
 
     def _protect(self, writable: frozenset[str]) -> None:
         for path in self._outer_first():
@@ -121,7 +132,11 @@ class Staging:
     def _collect(self, exit_code: int) -> Path:
         self._results.mkdir()
         for name, output in self._outputs.items():
-            check_outputs(output)
+            try:
+                check_outputs(output)
+            except OutputError as error:
+                error.field = key_path("outputs", name)
+                raise
             if not os.access(output, os.W_OK):
                 # A folder that is moved is itself written to, for its "..".
                 output.chmod(stat.S_IRWXU)
@@ -136,7 +151,7 @@ class Staging:
         remove_folder(self._results)
 
 
-def _make_room(name: str, into: Path) -> None:
+def _make_room(field: str, into: Path) -> None:
     """Make the parent of a path where nothing is yet.
 
     Raises:
@@ -149,10 +164,18 @@ def _make_room(name: str, into: Path) -> None:
         return
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise InputError(f"{name} has a path that is too long for this machine") from error
+            raise InputError(
+                f"{field}: the path is too long for this machine",
+                field=field,
+                hint="give the input a shorter path inside the job",
+            ) from error
         if error.errno not in (errno.EEXIST, errno.ENOTDIR):
             raise
-    raise InputError(f"{name} would replace a part of another input", hint="give it another path")
+    raise InputError(
+        f"{field}: would replace a part of another input",
+        field=field,
+        hint="give it another path inside the job",
+    )
 
 
 def _inside(root: Path, guest_path: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from collections.abc import MutableMapping
 from hashlib import sha256
@@ -10,12 +12,19 @@ from typing import Never
 
 from attrs import evolve
 
-from ..errors import InputError, InputNotFoundError, UnsafePathError, UnsupportedSpecError
+from ..errors import (
+    InputError,
+    InputNotFoundError,
+    InvalidModuleError,
+    UnsafePathError,
+    UnsupportedSpecError,
+)
 from ..host.threads import run_blocking
-from ..model.data import BytesSource, Input, PathSource, Source
+from ..model.data import BytesSource, Input, PathSource, Source, UrlSource
 from ..model.frozenmap import FrozenMap
 from ..model.job import JobSpec, JobType, WasmSpec
-from ..model.problems import invalid
+from ..model.problems import invalid, key_path, shown, shown_path
+from ..model.resources import format_bytes
 
 __all__ = ["prepare", "refuse_unsupported"]
 
@@ -36,7 +45,7 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
     """
     if not isinstance(spec, JobSpec):
         raise invalid(
-            f"{spec!r} is not a JobSpec: use JobSpec.wasm, JobSpec.function or JobSpec.docker", "spec"
+            f"{shown(spec)} is not a JobSpec: use JobSpec.wasm, JobSpec.function or JobSpec.docker", "spec"
         )
     if spec.type not in (JobType.BATCH, JobType.OPS):
         _refuse("type", f"{spec.type.value} jobs", "use type='batch' or type='ops'")
@@ -44,6 +53,9 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
         _refuse(
             "engine", "Docker jobs", "testing.SimulatedEngine('docker') stands in where placement is tested"
         )
+    module = _module(spec)
+    if isinstance(module, UrlSource):
+        _refuse("engine.module", f"a module from {module.scheme}://", "give its path or its bytes")
 
 
 async def prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) -> JobSpec:
@@ -57,8 +69,12 @@ async def prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) ->
         InputNotFoundError: A path does not exist.
         UnsafePathError: A path is neither a file nor a folder.
         InputError: A path cannot be read, or is a folder where a file is needed.
+        InvalidModuleError: The module is too large.
     """
-    sources = [*(given.source for given in spec.inputs.values()), spec.stdin, _module(spec)]
+    module = _module(spec)
+    if isinstance(module, BytesSource):
+        _check_size(len(module.data), "the module")
+    sources = [*(given.source for given in spec.inputs.values()), spec.stdin, module]
     if any(isinstance(source, PathSource) for source in sources):
         return await run_blocking(_prepare, spec, modules)
     return spec
@@ -67,7 +83,7 @@ async def prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) ->
 def _prepare(spec: JobSpec, modules: MutableMapping[bytes, BytesSource]) -> JobSpec:
     inputs = FrozenMap(
         {
-            path: Input(_absolute(given.source, f"inputs.{path}"), given.writable)
+            path: Input(_absolute(given.source, key_path("inputs", path)), given.writable)
             for path, given in spec.inputs.items()
         }
     )
@@ -94,29 +110,77 @@ def _absolute(source: Source, field: str, *, only_file: bool = False) -> Source:
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise InputNotFoundError(
-            f"{field}: {source.path!r} does not exist", hint=f"relative paths count from {Path.cwd()}"
+            f"{field}: {shown_path(source.path)} does not exist",
+            field=field,
+            hint=_where_it_ends(source.path, field),
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{field}: {source.path!r} cannot be read: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, or no such user
+        raise _unreadable(source.path, field, error) from error
     if stat.S_ISDIR(mode) and only_file:
-        raise InputError(f"{field}: {source.path!r} is a folder, a file is needed")
+        raise InputError(
+            f"{field}: {shown_path(source.path)} is a folder, a file is needed",
+            field=field,
+            hint="give the path of one of the files in it",
+        )
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise UnsafePathError(f"{field}: {source.path!r} is neither a file nor a folder")
+        raise UnsafePathError(
+            f"{field}: {shown_path(source.path)} is neither a file nor a folder",
+            field=field,
+            hint="write what it gives into a file, or give it as bytes",
+        )
     return PathSource(str(path), folder=stat.S_ISDIR(mode))
 
 
+def _where_it_ends(given: str, field: str) -> str:
+    """Say how far a path that does not exist can be followed."""
+    path = Path(given).expanduser().absolute()
+    missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), path)
+    hint = f"{shown_path(missing.parent)} has no {shown(missing.name)}"
+    if Path(given).is_absolute() or field == "engine.module":
+        return hint
+    return f"{hint}; a text is given as bytes: b'...'"
+
+
+def _unreadable(path: str, field: str, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+    return InputError(
+        f"{field}: {shown_path(path)} cannot be read: {reason}", field=field, hint=_how_to_read(error)
+    )
+
+
+def _how_to_read(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ELOOP or "loop" in str(error):  # a RuntimeError before Python 3.13
+        return "a link leads back to itself: give the path of what it was to lead to"
+    if number == errno.ENAMETOOLONG:
+        return "check the path; a text is given as bytes: b'...'"
+    if number == errno.ENOTDIR:
+        return "a file is on the way: check the path"
+    if isinstance(error, RuntimeError):
+        return "give the whole path instead of '~'"
+    return "see to its permissions, or copy it to where it can be read"
+
+
 def _read(module: PathSource) -> BytesSource:
-    path = _absolute(module, "engine.module", only_file=True)
+    field = "engine.module"
+    path = _absolute(module, field, only_file=True)
     assert isinstance(path, PathSource)
     try:
-        size = Path(path.path).stat().st_size
-        if size > MODULE_SIZE_MAX:
-            raise InputError(
-                f"engine.module: {module.path!r} has {size} bytes, at most {MODULE_SIZE_MAX} are taken"
-            )
-        return BytesSource(Path(path.path).read_bytes())
+        with Path(path.path).open("rb") as file:
+            _check_size(os.fstat(file.fileno()).st_size, shown_path(module.path))
+            return BytesSource(file.read())
     except OSError as error:
-        raise InputError(f"engine.module: {module.path!r} cannot be read: {error}") from error
+        raise _unreadable(module.path, field, error) from error
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > MODULE_SIZE_MAX:
+        field = "engine.module"
+        raise InvalidModuleError(
+            f"{field}: {name} is too large: {size} bytes, more than {format_bytes(MODULE_SIZE_MAX)}",
+            field=field,
+            hint="give data as inputs instead of building it in, and strip debug information",
+        )
 
 
 def _refuse(field: str, what: str, hint: str) -> Never:

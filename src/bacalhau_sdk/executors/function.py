@@ -18,7 +18,7 @@ from ..model.execution import RunResult, Task
 from ..model.job import FunctionSpec
 from ..model.network import NetworkType
 from ..model.node import Check, EngineInfo, Refusal
-from ..model.problems import invalid, shown
+from ..model.problems import invalid, key_path, shown, to_flag, under
 
 __all__ = ["FunctionExecutor", "FunctionTask", "TextSink"]
 
@@ -88,18 +88,18 @@ class FunctionExecutor(Executor):
 
     def __init__(self, functions: Mapping[str, Function], *, system_env: bool = True) -> None:
         if not isinstance(functions, Mapping):
-            raise invalid(f"{shown(functions)} is not a mapping of names to functions", "functions")
+            raise invalid(f"{shown(functions)} is not a mapping such as {{'name': function}}", "functions")
         for name, function in functions.items():
             if not isinstance(name, str):
-                raise invalid(f"{shown(name)} is not the name of a function", "functions")
+                raise invalid(f"{shown(name)} is not the name of a function: give a text", "functions")
             call = function if inspect.isroutine(function) else type(function).__call__
             if not inspect.iscoroutinefunction(inspect.unwrap(getattr(call, "func", call))):
                 raise invalid(
-                    f"{function!r} is not an async function: a thread could not be stopped",
-                    f"functions.{name}",
+                    f"{shown(function)} is not an async function: write 'async def', for a thread could not be stopped",
+                    key_path("functions", name),
                 )
         self._functions = dict(functions)
-        self.system_env = system_env
+        self.system_env: bool = under("system_env", lambda: to_flag(system_env))
 
     async def _probe(self) -> EngineInfo:
         return EngineInfo(self.engine, networks=tuple(NetworkType))
@@ -145,5 +145,9 @@ def _exit_code(code: object, name: str) -> int:
     if code is None:
         return 0
     if isinstance(code, bool) or not isinstance(code, int):
-        raise ExecutionError(f"the function {name!r} returned {code!r}: an exit code or None is expected")
+        raise ExecutionError(
+            f"the function {shown(name)} returned {shown(code)}: an exit code or None is expected",
+            field="engine.name",
+            hint="write what it has found to task.stdout, or into a folder of task.outputs",
+        )
     return code

@@ -17,6 +17,7 @@ __all__ = [
     "PathSource",
     "Source",
     "UrlSource",
+    "local_path",
     "to_input",
     "to_source",
 ]
@@ -117,14 +118,33 @@ def to_source(value: str | bytes | PathLike | Source) -> Source:
     return UrlSource(text) if isinstance(value, str) and _SCHEME.fullmatch(text) else PathSource(text)
 
 
+def local_path(value: object, field: str) -> str:
+    """Return the path of a folder of this machine that is to be written to.
+
+    Raises:
+        InvalidSpecError: It is none, or a URL; the error names the field.
+    """
+    find_path = None if isinstance(value, str) else getattr(type(value), "__fspath__", None)
+    text = value if find_path is None else find_path(value)
+    if not is_text(text) or not text or _SCHEME.fullmatch(text):
+        raise invalid(
+            f"{shown(value)} is not a folder of this machine: give its path; '.' is this one", field
+        )
+    return text
+
+
 def _path_text(value: object) -> str:
     """Return a text, or the path of an object that has one, as `os.fspath` would."""
     find_path = None if isinstance(value, str) else getattr(type(value), "__fspath__", None)
     text = value if find_path is None else find_path(value)
     if not isinstance(text, str):
-        raise invalid(f"{shown(value)} is not a path, URL or bytes")
-    if not text or not is_text(text):
-        raise invalid(f"{shown(text)} is not a path: it is empty or has a NUL character or a lone surrogate")
+        raise invalid(f"{shown(value)} is not a source: give a path, a URL or bytes")
+    if not text:
+        raise invalid("'' is not a path: give a file or folder; b'' is an empty file, '.' this folder")
+    if not is_text(text):
+        raise invalid(
+            f"{shown(text)} has a NUL character or a lone surrogate: rename the file, or give its bytes"
+        )
     return text
 
 

@@ -71,12 +71,14 @@ class Failure:
         code: The stable code of the error, such as ``wasm.invalid_module``.
         message: What happened.
         hint: What the user can do; may be empty.
+        field: The field of the spec that is to blame; may be empty.
     """
 
     kind: FailureKind
     code: str
     message: str
     hint: str = ""
+    field: str = ""
 
 
 @frozen

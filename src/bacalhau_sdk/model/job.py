@@ -6,6 +6,7 @@ import enum
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, ClassVar, TypedDict, TypeGuard, TypeVar, Unpack, cast
 
@@ -16,7 +17,7 @@ from .frozenmap import FrozenMap
 from .network import Network
 from .paths import check_guest_path, check_output_name, check_targets
 from .platform import Platform
-from .problems import Problems, invalid, is_text, key_path, several, shown, under
+from .problems import Problems, invalid, is_text, key_path, printable, several, shown, to_flag, under
 from .resources import Resources
 from .selector import Selector, check_label_key, check_label_value
 
@@ -50,6 +51,17 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 _IMAGE_LENGTH_MAX = 512
+# What could be given in place of something of the wrong type, by field.
+_EXAMPLES: Mapping[str, str] = {
+    "inputs": "{'/inputs': 'books/'}",
+    "outputs": "{'counts': '/outputs'}",
+    "env": "{'MODE': 'fast'}",
+    "labels": "{'team': 'maps'}",
+    "resources": "Resources(cpu=2, memory='4GiB')",
+    "network": "Network('http', ['example.com'])",
+    "timeouts": "Timeouts(execution=60)",
+    "retry": "RetryPolicy(max_attempts=3)",
+}
 
 
 class JobType(enum.Enum):
@@ -158,7 +170,7 @@ class DockerSpec(EngineSpec):
         folder = self.working_directory
         with problems.at("engine.working_directory"):
             if folder is not None and not check_guest_path(folder).startswith("/"):
-                raise invalid(f"{shown(folder)} is not an absolute path")
+                raise invalid(f"{shown(folder)} is not an absolute path such as '/work'")
 
     @property
     def wanted_platform(self) -> Platform | None:
@@ -187,8 +199,9 @@ class WasmSpec(EngineSpec):
     def check(self, problems: Problems) -> None:
         """Note what is wrong with the fields."""
         _check_texts(self.args, "engine.args", problems)
-        _check_name(self.entry_point, "engine.entry_point", "an exported function", problems)
-        _check_name(self.name, "engine.name", "a program", problems)
+        exported = "an exported function: a command has '_start'"
+        _check_name(self.entry_point, "engine.entry_point", exported, problems)
+        _check_name(self.name, "engine.name", "a program such as 'main.wasm'", problems)
 
 
 @frozen
@@ -207,7 +220,12 @@ class FunctionSpec(EngineSpec):
 
     def check(self, problems: Problems) -> None:
         """Note what is wrong with the fields."""
-        _check_name(self.name, "engine.name", "a function", problems)
+        _check_name(
+            self.name,
+            "engine.name",
+            "a function: give the text that a FunctionExecutor has it under",
+            problems,
+        )
         _check_texts(self.args, "engine.args", problems)
 
 
@@ -219,12 +237,6 @@ def _seconds(value: object) -> float:
 
 def _limit(value: float | None, path: str, problems: Problems) -> float | None:
     return (problems.convert(path, lambda: _seconds(value), None) or None) if value is not None else None
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise invalid(f"{shown(value)} is not True or False")
-    return value
 
 
 def _whole(value: object, least: int, most: int) -> TypeGuard[int]:
@@ -260,7 +272,10 @@ class Timeouts:
         )
         parts, whole = sum(value or 0 for value in values[:2]), values[2]
         if whole is not None and parts > whole and not math.isclose(parts, whole):
-            problems.add("total", f"execution and queue together ({parts:g} s) exceed total ({whole:g} s)")
+            problems.add(
+                "total",
+                f"execution and queue together ({parts:g} s) exceed total ({whole:g} s): give it at least that",
+            )
         problems.check()
         self.__attrs_init__(*values)
 
@@ -300,8 +315,8 @@ class RetryPolicy:
                 "max_attempts", f"{shown(max_attempts)} is not a number of tries from 1 to {ATTEMPTS_MAX}"
             )
         seconds = problems.convert("backoff", lambda: _seconds(backoff), 0.0)
-        timeouts = problems.convert("retry_timeouts", lambda: _flag(retry_timeouts), False)
-        nonzero = problems.convert("retry_nonzero_exit", lambda: _flag(retry_nonzero_exit), False)
+        timeouts = problems.convert("retry_timeouts", lambda: to_flag(retry_timeouts), False)
+        nonzero = problems.convert("retry_nonzero_exit", lambda: to_flag(retry_nonzero_exit), False)
         problems.check()
         self.__attrs_init__(max_attempts, seconds, timeouts, nonzero)
 
@@ -371,14 +386,18 @@ class JobSpec:
 
     def __init__(self, engine: EngineSpec, **options: Unpack[JobOptions]) -> None:
         problems = Problems()
-        unknown = set(options) - set(JobOptions.__annotations__)
-        if unknown:
-            raise TypeError(f"JobSpec has no field {', '.join(sorted(unknown))}")
-        _instance(engine, EngineSpec, "engine", problems).check(problems)
-        if isinstance(engine, EngineSpec) and not engine.engine:
+        for unknown in sorted(set(options) - set(JobOptions.__annotations__)):
+            problems.add(printable(unknown), f"is no field of a JobSpec: {_similar_option(unknown)}")
+        if not isinstance(engine, EngineSpec):
             problems.add(
-                "engine", f"{type(engine).__name__} names no engine: set its class attribute 'engine'"
+                "engine",
+                f"{shown(engine)} is no engine: make the spec with JobSpec.wasm, .function or .docker",
             )
+        elif not engine.engine:
+            name = type(engine).__name__
+            problems.add("engine", f"{name} names no engine: set its class attribute 'engine'")
+        else:
+            engine.check(problems)
         inputs = _mapping(options.get("inputs", {}), "inputs", check_guest_path, to_input, problems)
         outputs = _mapping(
             options.get("outputs", {}), "outputs", check_output_name, check_guest_path, problems
@@ -508,7 +527,7 @@ def _mapping(
     problems: Problems,
 ) -> FrozenMap[str, T]:
     if not isinstance(values, Mapping):
-        problems.add(path, f"{shown(values)} is not a mapping")
+        problems.add(path, f"{shown(values)} is not a mapping such as {_EXAMPLES[path]}")
         return FrozenMap()
     checked: dict[str, T] = {}
     for key, value in cast("Mapping[object, object]", values).items():
@@ -524,7 +543,8 @@ def _mapping(
 def _instance(value: object, kind: type[T], path: str, problems: Problems) -> T:
     if isinstance(value, kind):
         return value
-    problems.add(path, f"{shown(value)} is not of the type {kind.__name__}")
+    example = _EXAMPLES.get(path, f"what {kind.__name__}(...) makes")
+    problems.add(path, f"{shown(value)} is not a {kind.__name__}: give {example}, or leave it out")
     return kind()
 
 
@@ -532,7 +552,7 @@ def _selector(value: Selector | str) -> Selector:
     if isinstance(value, Selector):
         return value
     if not isinstance(value, str):
-        raise invalid(f"{shown(value)} is not a Selector or a text")
+        raise invalid(f"{shown(value)} is not a Selector, nor a text such as 'zone = dc'")
     return Selector(value)
 
 
@@ -565,13 +585,41 @@ def _priority(value: int) -> int:
 
 def _env_name(name: object) -> str:
     if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
-        raise invalid("the name of a variable has letters, digits and '_', and begins with no digit")
+        raise invalid("is no name of a variable: use letters, digits and '_', and begin with no digit")
     if name.upper().startswith(_RESERVED_ENV):
-        raise invalid(f"names that begin with {_RESERVED_ENV} are the system's")
+        raise invalid(f"names that begin with {_RESERVED_ENV} are the system's: choose another")
     return name
 
 
 def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise invalid(f"{shown(value)} is not a text: {_how_to_text(value)}")
     if not is_text(value):
-        raise invalid(f"{shown(value)} is not a text without NUL and lone surrogates")
+        raise invalid(
+            f"{shown(value)} has a NUL character or a lone surrogate, which no program can be given: leave it out"
+        )
     return value
+
+
+def _how_to_text(value: object) -> str:
+    match value:
+        case None:
+            return "leave it out"
+        case bytes():
+            return "decode() it, or give it as stdin or an input"
+        case list() | tuple() | set() | dict():
+            return "give its parts one by one"
+        case _:
+            return "make one of it with str()"
+
+
+def _similar_option(name: str) -> str:
+    """Say which fields there are that somebody may have meant by a name that none has."""
+    if name in ("cpu", "memory", "disk", "gpu"):
+        return f"write resources=Resources({name}=...)"
+    if name in ("timeout", "queue_timeout", "execution_timeout"):
+        return "write timeouts=Timeouts(execution=...)"
+    similar = get_close_matches(name, JobOptions.__annotations__, 1)
+    return (
+        f"did you mean {similar[0]!r}?" if similar else f"those are {', '.join(JobOptions.__annotations__)}"
+    )

@@ -54,7 +54,7 @@ class Network:
             for index, name in enumerate(several(domains))
         ]
         if checked and known is not NetworkType.HTTP:
-            problems.add("domains", "domains go with type='http' only")
+            problems.add("domains", "domains go with type='http' only: leave them out, or take that type")
         problems.check()
         self.__attrs_init__(known, reduce_domains(checked))
 

@@ -42,14 +42,17 @@ def check_guest_path(path: object) -> str:
     """
     if not is_text(path) or not 0 < len(path) <= _LENGTH_MAX:
         raise invalid(
-            f"{shown(path)} is not a path inside the job: a text without NUL, 1 to {_LENGTH_MAX} long"
+            f"{shown(path)} is not a path inside the job, such as '/inputs': a text without NUL and lone surrogates, "
+            f"1 to {_LENGTH_MAX} long"
         )
     if ".." in PurePosixPath(path).parts or "\\" in path:
-        raise invalid(f"{shown(path)} must not have '..' or a backslash")
+        raise invalid(
+            f"{shown(path)} must not have '..' or a backslash: write it from the root, as '/inputs'"
+        )
     normal = normalise_guest_path(path)
     if any(normal == folder or normal.startswith(f"{folder}/") for folder in _SYSTEM_FOLDERS):
         folders = ", ".join(_SYSTEM_FOLDERS)
-        raise invalid(f"{shown(path)} lies in a folder of the system: {folders} cannot be used")
+        raise invalid(f"{shown(path)} lies in a folder of the system: choose another than {folders}")
     return path
 
 
@@ -66,11 +69,14 @@ def check_output_name(name: object) -> str:
         or text.rstrip(". ") != text
     ):
         raise invalid(
-            f"{shown(name)} cannot name a folder of the results: use letters, digits, '-', '_', '.'"
+            f"{shown(name)} cannot name a folder of the results, as 'counts' in {{'counts': '/outputs'}}: "
+            "use letters, digits, '-', '_', '.'"
         )
     if _DEVICES.fullmatch(text) or text.lower() in map(str.lower, RESERVED_RESULT_NAMES):
         taken = ", ".join(RESERVED_RESULT_NAMES)
-        raise invalid(f"{shown(name)} is a reserved name: {taken} and the names of devices are taken")
+        raise invalid(
+            f"{shown(name)} is a reserved name: choose another than {taken} and those of devices, such as 'con'"
+        )
     return text
 
 
@@ -93,7 +99,9 @@ def check_node_name(name: object) -> str:
 
 
 def _check_dns_label(label: object, what: str) -> str:
-    if not isinstance(label, str) or not _JOB_ID.fullmatch(label) or _DEVICES.fullmatch(label):
+    if isinstance(label, str) and _DEVICES.fullmatch(label):
+        raise invalid(f"{shown(label)} is not {what}: on Windows it is a device, choose another")
+    if not isinstance(label, str) or not _JOB_ID.fullmatch(label):
         raise invalid(
             f"{shown(label)} is not {what}: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends"
         )
@@ -110,7 +118,10 @@ def check_targets(inputs: Iterable[str], outputs: Iterable[tuple[str, str]], pro
     for path in inputs:
         place = normalise_guest_path(path)
         if place in taken:
-            problems.add(key_path("inputs", path), f"is the same place as the input {shown(taken[place])}")
+            problems.add(
+                key_path("inputs", path),
+                f"is the same place as the input {shown(taken[place])}: choose another",
+            )
         taken[place] = path
     names: dict[str, str] = {}
     placed: list[tuple[PurePosixPath, str]] = []
@@ -118,16 +129,20 @@ def check_targets(inputs: Iterable[str], outputs: Iterable[tuple[str, str]], pro
         where = key_path("outputs", name)
         folded = unicodedata.normalize("NFC", name).casefold()
         if folded in names:
-            problems.add(where, f"is the same folder as the output {shown(names[folded])} on some systems")
+            problems.add(
+                where,
+                f"is the same folder as the output {shown(names[folded])} on some systems: choose another name",
+            )
         names[folded] = name
         folder = PurePosixPath(normalise_guest_path(path))
         if not path.startswith("/") or folder == PurePosixPath("/"):
-            problems.add(where, f"{shown(path)} must be an absolute path below '/'")
+            problems.add(where, f"{shown(path)} must be an absolute path below '/', such as '/outputs'")
         elif str(folder) in taken:
-            problems.add(where, f"{shown(path)} is the place of an input")
+            problems.add(where, f"{shown(path)} is the place of an input: choose another")
         for other, owner in placed:
             if folder.is_relative_to(other) or other.is_relative_to(folder):
                 problems.add(
-                    where, f"{shown(path)} overlaps the output {shown(owner)} at {shown(str(other))}"
+                    where,
+                    f"{shown(path)} overlaps the output {shown(owner)} at {shown(str(other))}: choose a folder beside it",
                 )
         placed.append((folder, name))

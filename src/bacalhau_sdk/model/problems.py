@@ -10,14 +10,27 @@ from typing import TypeGuard, TypeVar, cast
 
 from ..errors import InvalidSpecError, Problem
 
-__all__ = ["Problems", "invalid", "is_text", "key_path", "several", "shown", "under"]
+__all__ = [
+    "Problems",
+    "invalid",
+    "is_text",
+    "key_path",
+    "printable",
+    "several",
+    "shown",
+    "shown_path",
+    "to_flag",
+    "under",
+]
 
 T = TypeVar("T")
 F = TypeVar("F")
 
 _SHOWN_LENGTH = 80
-_REPR = reprlib.Repr()
+_PATH_LENGTH = 300
+_REPR, _PATH_REPR = reprlib.Repr(), reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _SHOWN_LENGTH
+_PATH_REPR.maxstring = _PATH_LENGTH
 # No file system, environment or encoding can carry these.
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 
@@ -37,6 +50,16 @@ def shown(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def shown_path(path: object) -> str:
+    """Write a path for a message, in printable characters; it is cut only where nobody would read it."""
+    return _PATH_REPR.repr(str(path))
+
+
+def printable(text: str) -> str:
+    """Return a text of a stranger's as one that is fit for a terminal: what cannot be printed there is escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def key_path(path: str, key: object) -> str:
     """Return the path of an item of a mapping: ``env.PATH``; a key that is no short plain text is quoted."""
     plain = isinstance(key, str) and key.isprintable() and 0 < len(key) <= _SHOWN_LENGTH
@@ -46,6 +69,17 @@ def key_path(path: str, key: object) -> str:
 def is_text(value: object) -> TypeGuard[str]:
     """Say whether a value is a text without NUL and without lone surrogates."""
     return isinstance(value, str) and _NUL_OR_SURROGATE.search(value) is None
+
+
+def to_flag(value: object) -> bool:
+    """Return a value that is True or False.
+
+    Raises:
+        InvalidSpecError: It is something else, however true.
+    """
+    if not isinstance(value, bool):
+        raise invalid(f"{shown(value)} is not True or False")
+    return value
 
 
 def several(values: object) -> list[object]:

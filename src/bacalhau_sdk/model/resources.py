@@ -52,7 +52,7 @@ def _split(value: object, kind: str) -> tuple[Fraction, str]:
             raise invalid(f"{shown(value)} is not {kind}")
         number, suffix = Fraction(found[1]), found[2]
     if number < 0:
-        raise invalid(f"{shown(value)} is negative")
+        raise invalid(f"{shown(value)} is negative: 0 asks for nothing")
     return number, suffix
 
 
@@ -72,7 +72,7 @@ def parse_cpu(value: float | str) -> float:
         )
     cores = number * _CPU_SUFFIXES[suffix]
     if cores > _CPU_MAX:
-        raise invalid(f"{shown(value)} is more than {_CPU_MAX} cores")
+        raise invalid(f"{shown(value)} is more than {_CPU_MAX} cores: ask for less")
     return math.ceil(cores * 1000) / 1000
 
 
@@ -91,7 +91,7 @@ def parse_bytes(value: float | str) -> int:
         raise invalid(f"{shown(value)} is not a size: unknown unit {shown(unit)}, use {units}")
     size = math.ceil(number * factor)
     if size > _BYTES_MAX:
-        raise invalid(f"{shown(value)} is more than 2**63 - 1 bytes")
+        raise invalid(f"{shown(value)} is more than 2**63 - 1 bytes: ask for less")
     return size
 
 

@@ -59,7 +59,7 @@ def check_label_key(key: object) -> str:
     bad_prefix = slash and (len(prefix) > _PREFIX_LENGTH_MAX or not _PREFIX.fullmatch(prefix))
     if bad_prefix or not _NAME.fullmatch(name):
         raise invalid(
-            f"{shown(key)} is not a label key: letters, digits, '-', '_', '.', at most 63, "
+            f"{shown(key)} is not a label key: at most 63 letters, digits, '-', '_', '.', "
             "perhaps after 'dns.prefix/'"
         )
     return text
@@ -73,7 +73,7 @@ def check_label_value(value: object) -> str:
     """
     if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
         raise invalid(
-            f"{shown(value)} is not a label value: letters, digits, '-', '_', '.', at most 63, or empty"
+            f"{shown(value)} is not a label value: at most 63 letters, digits, '-', '_', '.', without quotes, or empty"
         )
     return value
 
@@ -117,7 +117,7 @@ class Requirement:
         elif known not in (*_UNARY, *_LISTS) and len(given) != 1:
             problems.add("", f"'{known.value}' takes exactly one value, got {len(given)}")
         elif known in _ORDERS and not _INTEGER.fullmatch(checked[0]):
-            problems.add("", f"'{known.value}' compares integers, {checked[0]!r} is none")
+            problems.add("", f"'{known.value}' compares whole numbers, {checked[0]!r} is none: give a number")
         problems.check()
         values = tuple(sorted(set(checked)))
         self.__attrs_init__(key, known, values)
@@ -229,9 +229,9 @@ def _terms(terms: object) -> tuple[Requirement, ...]:
     given = _parse(terms) if isinstance(terms, str) else several(terms)
     found = {term for term in given if isinstance(term, Requirement)}
     if not all(isinstance(term, Requirement) for term in given):
-        raise invalid(f"{shown(terms)} is not a text, nor Requirement objects")
+        raise invalid(f"{shown(terms)} is not a text such as 'zone = dc', nor a list of Requirement objects")
     if len(found) > _TERMS_MAX:
-        raise invalid(f"a selector has at most {_TERMS_MAX} terms, this one has {len(found)}")
+        raise invalid(f"a selector has at most {_TERMS_MAX} terms, this one has {len(found)}: use fewer")
     return tuple(sorted(found, key=lambda term: (term.key, term.operator.value, term.values)))
 
 
@@ -264,11 +264,15 @@ def _split(text: str) -> list[list[str]]:
         else:
             pieces[-1].append(word)
         if len(pieces) > _TERMS_MAX:
-            raise invalid(f"a selector has at most {_TERMS_MAX} terms")
+            raise invalid(
+                f"a selector has at most {_TERMS_MAX} terms: use fewer, or give nodes a label for them"
+            )
         if (
             len(pieces[-1]) > 2 * _VALUES_MAX + 3
         ):  # key, operator, parentheses, values with commas between them
-            raise invalid(f"a term has at most {_VALUES_MAX} values")
+            raise invalid(
+                f"a term has at most {_VALUES_MAX} values: use fewer, or give nodes a label for them"
+            )
     if pieces == [[]]:
         return []
     return pieces

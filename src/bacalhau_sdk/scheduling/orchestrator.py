@@ -167,7 +167,9 @@ class OrchestratorCore:
             self._look_at(event.job_id, Trigger.JOB_REGISTER)
         elif known.spec != event.spec:
             raise JobConflictError(
-                f"job {event.job_id} exists with another spec", hint="submit under another id, or without one"
+                f"job {event.job_id} exists with another spec",
+                field="job_id",
+                hint="submit under another id, or without one",
             )
 
     def _cancel(self, event: CancelJob, now: float) -> None:

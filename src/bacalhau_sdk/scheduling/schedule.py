@@ -34,6 +34,15 @@ __all__ = ["ClusterSnapshot", "is_choosing", "queue_reason", "reach_of", "refusa
 _NOWHERE = "no known node could ever run the job ({} known)"
 _DRAINING = "every node that matches is being drained"
 _REFUSALS_TOLD = 100
+# The field of the spec that says what a check holds a node against.
+_FIELDS: Mapping[Check, str] = {
+    Check.ENGINE: "engine",
+    Check.PLATFORM: "engine.platform",
+    Check.SELECTOR: "selector",
+    Check.INPUTS: "inputs",
+    Check.NETWORK: "network",
+    Check.TOTAL_CAPACITY: "resources",
+}
 
 
 @frozen
@@ -280,7 +289,14 @@ def _nowhere(view: _View) -> Ending:
     answers = answers_of(nodes, view.executions, view.now)
     refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
     message = _lines(_NOWHERE.format(len(nodes)), refusals)
-    failure = Failure(FailureKind.PERMANENT, "job.no_matching_node", message)
+    checks = {refusal.check for refusal in refusals}
+    failure = Failure(
+        FailureKind.PERMANENT,
+        "job.no_matching_node",
+        message,
+        "ask for what one of the nodes offers, or give the cluster a node that fits",
+        _FIELDS.get(checks.pop(), "") if len(checks) == 1 else "",
+    )
     return Ending(JobState.FAILED, message, failure, refusals)
 
 

@@ -16,6 +16,7 @@ from ..abc.storage import Storage
 from ..errors import InputChangedError, InputError, UnsafePathError
 from ..host.threads import run_stoppable
 from ..model.data import BytesSource, PathSource, Source
+from ..model.problems import shown_path
 
 __all__ = ["LocalStorage"]
 
@@ -31,6 +32,7 @@ _BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
 # What opening an entry says when it is no more, or is a link (or a socket) now.
 _CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 _UNREADABLE = {errno.EACCES, errno.EPERM}
+_AGAIN = "leave it alone until the job runs, and submit again"
 
 
 class LocalStorage(Storage):
@@ -77,15 +79,18 @@ class _Copy:
             mode = self.root.lstat().st_mode
             if stat.S_ISDIR(mode) and into.parent.resolve().is_relative_to(self.root.resolve()):
                 raise InputError(
-                    f"the input {str(self.root)!r} contains the folder in which inputs are staged",
+                    f"the input {shown_path(self.root)} contains the folder in which inputs are staged",
                     hint="choose a smaller folder, or a data_dir outside of it",
                 )
         if stat.S_ISLNK(mode):
-            raise InputChangedError(f"the input {str(self.root)!r} became a link after the job was submitted")
+            raise InputChangedError(
+                f"the input {shown_path(self.root)} became a link after the job was submitted", hint=_AGAIN
+            )
         if self.folder is not None and self.folder is not stat.S_ISDIR(mode):
             kinds = ("a file", "a folder") if self.folder else ("a folder", "a file")
             raise InputChangedError(
-                f"the input {str(self.root)!r} became {kinds[0]} after the job was submitted, it was {kinds[1]}"
+                f"the input {shown_path(self.root)} became {kinds[0]} after the job was submitted, it was {kinds[1]}",
+                hint=_AGAIN,
             )
         self._entry(self.root, into, mode, None)
 
@@ -98,11 +103,17 @@ class _Copy:
         elif stat.S_ISLNK(mode):
             self._link(source, into)
         else:
-            raise UnsafePathError(f"{self._named(source)} is {_kind(mode)}, not a file or a folder")
+            raise UnsafePathError(
+                f"{self._named(source)} is {_kind(mode)}, not a file or a folder",
+                hint="take it out of the folder",
+            )
 
     def _folder(self, source: Path, into: Path, parent: int | None) -> None:
         if len(source.parts) - len(self.root.parts) > _DEPTH_MAX:
-            raise InputError(f"{self._named(source)} lies more than {_DEPTH_MAX} folders deep")
+            raise InputError(
+                f"{self._named(source)} lies more than {_DEPTH_MAX} folders deep",
+                hint="pack the folder into an archive, and give that",
+            )
         with self._opened(source, parent) as folder:
             into.mkdir()
             with self._reading(source):
@@ -147,7 +158,9 @@ class _Copy:
         try:
             target = link.resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError is a loop, before Python 3.13
-            raise UnsafePathError(f"{self._named(link)} is a link that leads nowhere") from None
+            raise UnsafePathError(
+                f"{self._named(link)} is a link that leads nowhere", hint="remove it from the folder"
+            ) from None
         if not target.is_relative_to(root):
             raise UnsafePathError(
                 f"{self._named(link)} is a link that leads out of it",
@@ -166,16 +179,21 @@ class _Copy:
             if error.errno in _CHANGED:
                 raise self._changed(path) from error
             if error.errno in _UNREADABLE:
-                raise InputError(f"{self._named(path)} cannot be read: {error.strerror}") from error
+                raise InputError(
+                    f"{self._named(path)} cannot be read: {error.strerror}",
+                    hint="see to its permissions, or take it out of the folder",
+                ) from error
             raise
 
     def _changed(self, path: Path) -> InputChangedError:
-        return InputChangedError(f"{self._named(path)} vanished or changed after the job was submitted")
+        return InputChangedError(
+            f"{self._named(path)} vanished or changed after the job was submitted", hint=_AGAIN
+        )
 
     def _named(self, path: Path) -> str:
         """Name an entry in printable characters: those who have made it may have chosen any others."""
-        root = f"the input {str(self.root)!r}"
-        return root if path == self.root else f"{str(path.relative_to(self.root))!r} in {root}"
+        root = f"the input {shown_path(self.root)}"
+        return root if path == self.root else f"{shown_path(path.relative_to(self.root))} in {root}"
 
 
 def _kind(mode: int) -> str:

@@ -13,11 +13,13 @@ from ..errors import OutputError, TransientError
 from ..host.folders import remove_folder, walk
 from ..host.threads import run_blocking
 from ..model.execution import Location
+from ..model.problems import shown_path
 
 __all__ = ["LocalPublisher", "check_outputs"]
 
 # No system follows more links than that for one path.
 _LINKS_MAX = 64
+_SPECIAL = stat.S_ISUID | stat.S_ISGID
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
 
@@ -55,14 +57,18 @@ def check_outputs(folder: Path) -> None:
     """See that a folder of outputs holds only files, folders and links that stay inside it.
 
     A link stays inside if no step of following it leaves the folder, so that it leads to the same thing wherever the folder is
-    moved or copied; it may lead nowhere. The workload that wrote the folder must be dead. No link is followed.
+    moved or copied; it may lead nowhere. The workload that wrote the folder must be dead. No link is followed. Files lose what
+    would have them run as their owner or group.
 
     Raises:
         OutputError: It names the first entry that is something else, or that cannot be read.
     """
     try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise OutputError(f"the output {folder.name!r} is no folder any more")
+            raise OutputError(
+                f"the output {folder.name!r} is no folder any more",
+                hint="have the job write into it, not replace it",
+            )
         for entry in walk(folder):
             mode = entry.lstat().st_mode
             if stat.S_ISLNK(mode):
@@ -72,12 +78,27 @@ def check_outputs(folder: Path) -> None:
                         hint="make it a relative link to something inside, or copy what it leads to",
                     )
             elif not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                raise OutputError(f"{_named(entry, folder)} is neither a file, a folder nor a link")
+                raise OutputError(
+                    f"{_named(entry, folder)} is neither a file, a folder nor a link",
+                    hint="have the job remove it before it ends",
+                )
             elif not os.access(entry, os.R_OK):
-                raise OutputError(f"{_named(entry, folder)} has no permission to be read")
+                raise OutputError(
+                    f"{_named(entry, folder)} has no permission to be read",
+                    hint="have the job make it readable before it ends",
+                )
+            elif stat.S_ISREG(mode) and mode & _SPECIAL:
+                entry.chmod(stat.S_IMODE(mode) & ~_SPECIAL)
     except OSError as error:
         path = Path(str(error.filename or folder))
-        raise OutputError(f"{_named(path, folder)} cannot be read: {error.strerror}") from error
+        if path == folder and isinstance(error, FileNotFoundError):
+            raise OutputError(
+                f"the output {folder.name!r} is gone", hint="have the job leave the folder there, if empty"
+            ) from error
+        raise OutputError(
+            f"{_named(path, folder)} cannot be read: {error.strerror}",
+            hint="have the job make it readable before it ends",
+        ) from error
 
 
 def _stays_inside(folder: Path, link: Path) -> bool:
@@ -107,7 +128,7 @@ def _stays_inside(folder: Path, link: Path) -> bool:
 def _named(entry: Path, folder: Path) -> str:
     """Name an entry in printable characters: the workload may have chosen any others."""
     whole = f"the output {folder.name!r}"
-    return whole if entry == folder else f"{str(entry.relative_to(folder))!r} in {whole}"
+    return whole if entry == folder else f"{shown_path(entry.relative_to(folder))} in {whole}"
 
 
 def _move(directory: Path, target: Path) -> None:

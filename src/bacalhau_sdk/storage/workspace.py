@@ -14,7 +14,7 @@ from typing import IO
 
 from ..errors import InvalidSpecError
 from ..host.folders import remove_folder
-from ..model.problems import invalid
+from ..model.problems import invalid, shown_path
 
 __all__ = ["Workspace"]
 
@@ -112,8 +112,13 @@ def _absolute(data_dir: Path) -> Path:
 
 
 def _unusable(data_dir: Path, error: Exception) -> InvalidSpecError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return invalid(f"{str(data_dir)!r} cannot be used as a folder: {reason}", "data_dir")
+    reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "a file is there, or on the way"
+    return invalid(
+        f"{shown_path(data_dir)} cannot be used as a folder: {reason}; give one that you can write to, or None",
+        "data_dir",
+    )
 
 
 def _default_state_dir() -> Path:

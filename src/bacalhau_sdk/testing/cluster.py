@@ -23,7 +23,7 @@ from ..model.problems import Problems, shown
 from ..model.resources import Resources
 from .engine import SimulatedEngine
 from .transport import SimulatedTransport
-from .virtual import VirtualClock, limit_virtual_time, require_virtual_time
+from .virtual import VirtualClock, check_limit, check_seed, limit_virtual_time, require_virtual_time
 
 __all__ = ["VirtualCluster"]
 
@@ -64,6 +64,8 @@ class VirtualCluster(Cluster):
         seed: int = 0,
         limit: float | None = None,
     ) -> None:
+        check_seed(seed)
+        check_limit(limit)
         composed = [_virtual_node()] if nodes is None else nodes
         super().__init__(composed, transport=transport, store=store, data_dir=data_dir, clock=VirtualClock())
         _refuse_threads(self._nodes)

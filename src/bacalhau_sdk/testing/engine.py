@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anyio
 
@@ -15,6 +16,7 @@ from ..model.execution import RunResult, Task
 from ..model.network import NetworkType
 from ..model.node import Check, EngineInfo, Refusal
 from ..model.platform import Platform, PlatformSupport
+from ..model.problems import Problems, is_text, shown
 from .story import Entry, Exit, Fail, Hang, Prepare, Print, Refuse, Run, Step, Write, check_plan
 
 __all__ = ["Behaviour", "SimulatedEngine"]
@@ -52,12 +54,23 @@ class SimulatedEngine(Executor):
         behaviour: Behaviour | None = None,
         check: Callable[[Task], Refusal | None] | None = None,
     ) -> None:
+        problems = Problems()
+        if not is_text(engine) or not engine:
+            problems.add("engine", f"{shown(engine)} is not the name of an engine such as 'docker'")
         self.engine = engine
         self._platforms = (
-            *(PlatformSupport(Platform.parse(platform)) for platform in platforms),
-            *(PlatformSupport(Platform.parse(platform), emulated=True) for platform in emulated),
+            *_supported(platforms, "platforms", problems),
+            *_supported(emulated, "emulated", problems),
         )
-        self._plan = check_plan(plan)
+        self._plan = problems.convert("", lambda: check_plan(plan), ())
+        call = behaviour if inspect.isroutine(behaviour) else type(behaviour).__call__
+        if behaviour is not None and not inspect.iscoroutinefunction(
+            inspect.unwrap(getattr(call, "func", call))
+        ):
+            problems.add("behaviour", f"{shown(behaviour)} is not an async function: write 'async def'")
+        if check is not None and not callable(check):
+            problems.add("check", f"{shown(check)} is not a function that takes a task")
+        problems.check()
         self._behaviour = behaviour
         self._refuse = check
         self._entries: dict[str, Entry | None] = {}
@@ -95,6 +108,17 @@ class SimulatedEngine(Executor):
         return self._entries[task.execution_id]
 
 
+def _supported(platforms: object, path: str, problems: Problems) -> list[PlatformSupport]:
+    if isinstance(platforms, str) or not isinstance(platforms, Iterable):
+        problems.add(path, f"{shown(platforms)} is not a list: write ['linux/amd64']")
+        return []
+    found: list[PlatformSupport] = []
+    for index, platform in enumerate(cast("Iterable[str]", platforms)):
+        with problems.at(f"{path}[{index}]"):
+            found.append(PlatformSupport(Platform.parse(platform), emulated=path == "emulated"))
+    return found
+
+
 async def _follow(entry: Entry, task: Task, io: TaskIO) -> int:
     """Do the steps of an entry, and return the exit code."""
     steps = entry.steps
@@ -120,7 +144,8 @@ async def _do(step: Step, task: Task, io: TaskIO) -> None:
         case Write(output, path, data):
             if output not in task.outputs:
                 raise ExecutionError(
-                    f"the plan writes into an output {output!r}, which the task does not have"
+                    f"the plan writes into an output {shown(output)}, which the task does not have",
+                    hint="give the spec an output of that name, or have the plan write into another",
                 )
             await run_blocking(_write, io.outputs[task.outputs[output]] / path, data)
         case Hang():

@@ -127,7 +127,7 @@ class Entry:
     def exits(self, code: int) -> Entry:
         """End with an exit code, of 32 bits."""
         if isinstance(code, bool) or not isinstance(code, int) or not -(2**31) <= code < 2**32:
-            raise invalid(f"{shown(code)} is no exit code", "exits")
+            raise invalid(f"{shown(code)} is no exit code: give a whole number", "exits")
         return self._then(Exit(code))
 
     def fails(self, message: str) -> Entry:
@@ -222,7 +222,7 @@ def on(
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
             problems.add(name, f"{shown(number)} is not a number from {least} up")
     if job is not None and not isinstance(job, str):
-        problems.add("job", f"{shown(job)} is no id of a job")
+        problems.add("job", f"{shown(job)} is no id of a job: give the text that submit() was given")
     problems.check()
     return Entry(attempt, partition, job, offer)
 
@@ -243,7 +243,10 @@ def check_plan(plan: Iterable[Entry]) -> tuple[Entry, ...]:
         if not entry.steps and not entry.kill_takes:
             problems.add(path, "it does not say what happens: exits(0), say")
         if any(earlier.covers(entry) for earlier in entries):
-            problems.add(path, "it is never reached, for an earlier entry is for all that it is for")
+            problems.add(
+                path,
+                "it is never reached, for an earlier entry is for all that it is for: put it before that",
+            )
         entries.append(entry)
     problems.check()
     return tuple(entries)
@@ -265,5 +268,5 @@ def _data(value: object, path: str) -> bytes:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise invalid(f"{shown(value)} is neither a text nor bytes", path)
+        raise invalid(f"{shown(value)} is no text: give a text or bytes", path)
     return value.encode("utf-8", "backslashreplace")

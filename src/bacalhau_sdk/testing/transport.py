@@ -18,6 +18,7 @@ from ..host.channel import Channel
 from ..model.message import ORCHESTRATOR, Envelope, Message
 from ..model.problems import Problems, invalid, several, shown
 from ..transports.memory import MemoryTransport
+from .virtual import check_seed
 
 __all__ = ["LinkFault", "MessageFault", "SimulatedTransport", "link", "messages"]
 
@@ -53,7 +54,10 @@ class MessageFault:
     def delayed(self, chance: float, least: float, most: float) -> MessageFault:
         """Deliver each message later with a chance above 0, up to 1, by ``least`` to ``most`` seconds, so that others pass it."""
         if not (_is_number(least) and _is_number(most) and 0 <= least <= most < math.inf):
-            raise invalid(f"{shown(least)} to {shown(most)} is no range of seconds", "delayed")
+            raise invalid(
+                f"{shown(least)} to {shown(most)} is no range of seconds: give the smaller one first",
+                "delayed",
+            )
         return evolve(self, delay=_chance(chance, "delayed"), least=least, most=most)
 
     def between(self, start: float, end: float = math.inf) -> MessageFault:
@@ -133,11 +137,16 @@ def messages(*kinds: str, sender: str | None = None, recipient: str | None = Non
         recipient: The party that they are for; None is any.
 
     Raises:
-        InvalidSpecError: There are no messages of that type.
+        InvalidSpecError: There are no messages of that type, or a party is no name.
     """
     for kind in kinds:
         if kind not in _KINDS:
             raise invalid(f"{shown(kind)} is no type of messages; those are {', '.join(_KINDS)}", "kinds")
+    for name, party in (("sender", sender), ("recipient", recipient)):
+        if party is not None and not isinstance(party, str):
+            raise invalid(
+                f"{shown(party)} is no name of a party: give a node's name, or 'orchestrator'", name
+            )
     return MessageFault(kinds, sender, recipient)
 
 
@@ -149,10 +158,15 @@ def link(first: str, second: str = ORCHESTRATOR) -> LinkFault:
         second: The other party.
 
     Raises:
-        InvalidSpecError: They are one party.
+        InvalidSpecError: They are one party, or no names.
     """
+    for name, party in (("first", first), ("second", second)):
+        if not isinstance(party, str):
+            raise invalid(
+                f"{shown(party)} is no name of a party: give a node's name, or 'orchestrator'", name
+            )
     if first == second:
-        raise invalid(f"{shown(first)} has no link to itself", "link")
+        raise invalid(f"{shown(first)} has no link to itself: name two parties", "second")
     return LinkFault(first, second)
 
 
@@ -176,6 +190,7 @@ class SimulatedTransport(MemoryTransport):
     """
 
     def __init__(self, plan: Iterable[MessageFault | LinkFault] = (), *, seed: int = 0) -> None:
+        check_seed(seed)
         super().__init__()
         self.story: list[str] = []
         self._messages: list[MessageFault] = []
@@ -314,5 +329,7 @@ def _end(start: float, end: float) -> float:
         InvalidSpecError: The range is none.
     """
     if not (_is_number(start) and _is_number(end) and 0 <= start < end):
-        raise invalid(f"{shown(start)} to {shown(end)} is no range of seconds", "start")
+        raise invalid(
+            f"{shown(start)} to {shown(end)} is no range of seconds: give the earlier one first", "start"
+        )
     return end

@@ -11,7 +11,7 @@ import math
 import selectors
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, TypeVar, TypeVarTuple
+from typing import Literal, TypeAlias, TypeVar, TypeVarTuple, cast
 
 import anyio
 from anyio import lowlevel
@@ -57,8 +57,12 @@ def run(
     Raises:
         VirtualTimeError: The function has not returned after ``limit`` seconds, or nothing is left that could wake it; or the
             backend cannot be had.
+        InvalidSpecError: An argument makes no sense.
         BaseException: What the function raises.
     """
+    if not callable(function):
+        raise invalid(f"{shown(function)} is not an async function: give it without calling it", "function")
+    check_limit(limit)
 
     async def limited() -> T:
         use_no_threads()
@@ -88,13 +92,35 @@ def virtual_backend(backend: BackendName, *, seed: int = 0) -> tuple[BackendName
 
     Raises:
         VirtualTimeError: The backend cannot be had.
-        InvalidSpecError: There is no such backend.
+        InvalidSpecError: There is no such backend, or the seed is none.
     """
+    check_seed(seed)
     if backend == "asyncio":
         return backend, {"loop_factory": VirtualEventLoop}
     if backend == "trio":
         return backend, {"clock": _trio_clock(seed)}
     raise invalid(f"{shown(backend)} is no backend: it is 'asyncio' or 'trio'", "backend")
+
+
+def check_seed(seed: object) -> None:
+    """See that a seed is one: the same number gives the same course.
+
+    Raises:
+        InvalidSpecError: It is not.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise invalid(f"{shown(seed)} is not a seed: give a whole number", "seed")
+
+
+def check_limit(limit: object) -> None:
+    """See that a limit is a number of seconds, or None.
+
+    Raises:
+        InvalidSpecError: It is not.
+    """
+    number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    if limit is not None and not (number and cast("float", limit) > 0):
+        raise invalid(f"{shown(limit)} is not a number of seconds above 0", "limit")
 
 
 @contextmanager
@@ -162,7 +188,10 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         Raises:
             VirtualTimeError: Always.
         """
-        raise VirtualTimeError(f"no thread may work under virtual time, so {func!r} was not called in one")
+        raise VirtualTimeError(
+            f"no thread may work under virtual time, so {func!r} was not called in one",
+            hint="replace what needs it by something that does not, or test it in real time",
+        )
 
 
 class _JumpingSelector(selectors.DefaultSelector):

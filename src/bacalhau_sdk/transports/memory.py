@@ -26,7 +26,11 @@ class MemoryTransport(Transport):
 
     async def _receive(self, party: str) -> AsyncGenerator[Envelope, None]:
         if party in self._receiving:
-            raise TransportError(f"{party} receives already: a transport serves one cluster at a time")
+            raise TransportError(
+                f"{party} receives already: a transport serves one cluster at a time",
+                field="transport",
+                hint="give each cluster a transport of its own",
+            )
         self._receiving.add(party)
         mailbox = self._mailbox(party)
         try:

@@ -15,12 +15,12 @@ from anyio import CapacityLimiter, to_thread
 from ...abc.executor import Executor, TaskIO
 from ...errors import ExecutionError, InvalidModuleError, UnsupportedSpecError
 from ...host.threads import run_stoppable
-from ...model.data import BytesSource, PathLike
+from ...model.data import BytesSource, PathLike, local_path
 from ...model.execution import RunResult, Task
 from ...model.job import WasmSpec
 from ...model.network import NetworkType
 from ...model.node import EngineInfo
-from ...model.problems import Problems
+from ...model.problems import Problems, shown, to_flag
 from ...model.resources import parse_bytes
 from .cache import ModuleCache
 from .guest import Command, Guest, GuestEnd
@@ -89,14 +89,21 @@ class WasmExecutor(Executor):
                 hint="isolation='thread' is for modules that you trust",
             )
         if asked != "thread":
-            problems.add("isolation", f"{asked!r} is not 'thread'")
+            problems.add("isolation", f"{shown(asked)} is not 'thread', the only one so far")
         self._memory_limit = problems.convert("memory_limit", lambda: parse_bytes(memory_limit), 0)
         if fuel is not None and (isinstance(fuel, bool) or not isinstance(fuel, int) or not 0 < fuel < 2**64):
-            problems.add("fuel", f"{fuel!r} is not a number of units from 1 up")
+            problems.add(
+                "fuel", f"{shown(fuel)} is not a number of units from 1 to 2**64 - 1: None sets no limit"
+            )
+        self.system_env: bool = problems.convert("system_env", lambda: to_flag(system_env), True)
+        folder = (
+            None
+            if cache_dir is None
+            else problems.convert("", lambda: local_path(cache_dir, "cache_dir"), "")
+        )
         problems.check()
-        self.system_env = system_env
         self._fuel = fuel
-        self._modules = ModuleCache(fuel is not None, None if cache_dir is None else Path(cache_dir))
+        self._modules = ModuleCache(fuel is not None, None if folder is None else Path(folder))
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -13,6 +13,7 @@ from attrs import frozen
 from ...abc.executor import TaskIO
 from ...errors import InputError, InvalidModuleError
 from ...model.paths import normalise_guest_path
+from ...model.problems import key_path, printable
 from ...model.resources import format_bytes
 from .modules import WASI, CompiledModule, new_engine
 from .poll import Poll
@@ -85,7 +86,8 @@ def plan_preopens(io: TaskIO) -> tuple[Preopen, ...]:
         other = plan.get(guest, Preopen(guest, folder, writable))
         if other.host != folder:
             raise InputError(
-                f"the input {path} cannot be shown in {guest}, where something else is",
+                f"{key_path('inputs', path)}: cannot be shown in {guest!r}, where something else is",
+                field=key_path("inputs", path),
                 hint="WASI shows nothing but folders: a file input needs a folder that is no output",
             )
         plan[guest] = Preopen(guest, folder, writable or other.writable)
@@ -256,8 +258,14 @@ class Guest:
                 raise
             limit = format_bytes(self._command.memory_limit)
             raise InvalidModuleError(
-                f"the module cannot begin within its limits: {first}; its memory limit is {limit}",
-                hint="ask for more with resources=Resources(memory=...)" if "memory" in first else "",
+                f"the module cannot begin within its limits: {printable(first)}"
+                + (f"; its memory limit is {limit}" if "memory" in first else ""),
+                field="resources.memory" if "memory" in first else "engine.module",
+                hint=(
+                    "ask for more with resources=Resources(memory=...)"
+                    if "memory" in first
+                    else "build the module with smaller tables"
+                ),
             ) from None
         return GuestEnd(0)
 

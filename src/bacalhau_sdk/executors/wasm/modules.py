@@ -17,6 +17,7 @@ from ...errors import (
     ModuleLinkError,
     VulnerableRuntimeError,
 )
+from ...model.problems import printable, shown
 
 if TYPE_CHECKING:
     from wasmtime import Engine, Module
@@ -34,7 +35,7 @@ __all__ = [
 WASI = "wasi_snapshot_preview1"
 _WASMTIME_MIN = 48
 _BINARY, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
-_NAMES_SHOWN = 10
+_NAMES_SHOWN, _NAME_LENGTH = 10, 80
 
 # What a module may not use of WebAssembly: that by which wasmtime was attacked, that whose memory the limits
 # of a store do not count, and that whose results differ from machine to machine.
@@ -127,19 +128,27 @@ def require_binary(module: bytes) -> None:
     if module.startswith(_COMPONENT):
         raise InvalidModuleError(
             "the module is a WebAssembly component; what runs here is a core module with WASI preview 1",
+            field="engine.module",
             hint="build it for wasm32-wasip1 (wasm32-wasi) instead of wasm32-wasip2",
         )
     if module.lstrip().startswith((b"(", b";;")):
         raise InvalidModuleError(
-            "the module is WebAssembly text", hint="translate it into a binary with wat2wasm"
+            "the module is WebAssembly text",
+            field="engine.module",
+            hint="translate it into a binary with wat2wasm",
         )
     if module.startswith(b"\x7fELF"):
         raise InvalidModuleError(
             "the module is native code, which is never loaded",
+            field="engine.module",
             hint="submit the .wasm instead of the .cwasm file",
         )
     found = f"begins with {module[:8]!r}" if module else "is empty"
-    raise InvalidModuleError(f"the module is not a WebAssembly binary: it {found}")
+    raise InvalidModuleError(
+        f"the module is not a WebAssembly binary: it {found}",
+        field="engine.module",
+        hint="submit the .wasm file that a compiler for wasm32-wasip1 makes",
+    )
 
 
 @frozen
@@ -166,8 +175,13 @@ class CompiledModule:
         if unfit:
             fit = [other for other, reason in self.exports.items() if not reason]
             raise EntryPointError(
-                f"the entry point {name!r} {unfit}; it must be a function without parameters and results",
-                hint=f"the module exports {_listed(fit)}" if fit else "the module exports no such function",
+                f"the entry point {shown(name)} {unfit}; it must be a function without parameters and results",
+                field="engine.entry_point",
+                hint=(
+                    f"the module exports {_listed(fit)}: name one of them as entry_point"
+                    if fit
+                    else "the module exports none: build it as a command, which exports '_start'"
+                ),
             )
 
 
@@ -191,7 +205,8 @@ def compile_module(module: bytes, fuel: bool, cache: str | None) -> CompiledModu
         except WasmtimeError as error:
             raise InvalidModuleError(
                 f"the module cannot be compiled: {summary(error)}",
-                hint="WebAssembly 2.0 with tail calls is what a module may use",
+                field="engine.module",
+                hint="WebAssembly 2.0 with tail calls is what a module may use; if it should be that, build or copy it anew",
             ) from None
         with closing(compiled):
             _require_imports(engine, compiled)
@@ -240,20 +255,26 @@ def _require_imports(engine: Engine, module: Module) -> None:
         if missing:
             raise ModuleLinkError(
                 f"the module imports what nothing here provides: {_listed(missing)}",
+                field="engine.module",
                 hint=f"build it as a command for WASI preview 1, whose functions are in {WASI}",
             )
         try:
             closed.enter_context(closing(linker.instantiate_pre(module)))
         except WasmtimeError as error:
-            raise ModuleLinkError(f"an import of the module has the wrong type: {summary(error)}") from None
+            raise ModuleLinkError(
+                f"an import of the module has the wrong type: {summary(error)}",
+                field="engine.module",
+                hint="build it anew as a command for WASI preview 1",
+            ) from None
 
 
 def summary(error: Exception) -> str:
     """Return what wasmtime says in several lines as one."""
     lines = (line.strip() for line in str(error).splitlines())
-    return ": ".join(line for line in lines if line and line != "Caused by:")
+    return printable(": ".join(line for line in lines if line and line != "Caused by:"))
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
+    # The names are the module's, which may try to command a terminal.
+    told = ", ".join(printable(name[:_NAME_LENGTH]) for name in names[:_NAMES_SHOWN])
+    return f"{told} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else told
