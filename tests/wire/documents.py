@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
@@ -67,7 +67,7 @@ def changed(document: Document, path: str | Steps, value: object) -> Document:
     if value is not Gone:
         owner[steps[-1]] = value
     elif isinstance(owner, list) or steps[-1] in owner:
-        owner.pop(steps[-1])
+        owner.pop(cast("Any", steps[-1]))
     return made
 
 
