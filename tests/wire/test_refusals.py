@@ -78,6 +78,7 @@ STRUCTURE: list[tuple[Document, str, Any, str, str]] = [
     (docker(), "State", "Running", "document.invalid", "State"),
     (docker(), "State", {"StateType": 3}, "document.invalid", "State.StateType"),
     (docker(), "Version", "1", "document.invalid", "Version"),
+    (docker(), "Version", True, "document.invalid", "Version"),
     (docker(), "Constraints", [{"Key": "a"}], "document.invalid", "Constraints[0].Operator"),
     (docker(), "Constraints", [{"Key": "a", "Operator": "~"}], "document.invalid", "Constraints[0].Operator"),
     (docker(), "Constraints", [{"Key": 1, "Operator": "="}], "document.invalid", "Constraints[0].Key"),

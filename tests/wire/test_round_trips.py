@@ -221,6 +221,39 @@ def test_a_module_of_its_own_is_no_input_and_one_that_is_an_input_stays_one() ->
     assert [each["Target"] for each in task["InputSources"]] == ["/app/tool.wasm"]
     assert task["Engine"]["Params"]["EntryModule"] == "/app/tool.wasm"
     assert load_job(dump_job(both)) == both
+    other = JobSpec.wasm("bin/tool.wasm", inputs={"/app/tool.wasm": "elsewhere/tool.wasm"})
+    task = json.loads(dump_job(other))["Tasks"][0]
+    assert [each["Target"] for each in task["InputSources"]] == [
+        "/app/tool.wasm",
+        "/bacalhau.module/tool.wasm",
+    ]
+    assert load_job(dump_job(other)) == other
+
+
+def test_a_path_is_not_made_where_it_is_missing() -> None:
+    (source,) = json.loads(dump_job(JobSpec.docker("a", inputs={"/in": "x"})))["Tasks"][0]["InputSources"]
+    assert source["Source"] == {
+        "Type": "localDirectory",
+        "Params": {"SourcePath": "x", "CreateAs": "noCreate"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (1, "1"),
+        (1000, "1KB"),
+        (1024, "1024"),
+        (1024**2, "1MiB"),
+        (1_000_001, "1000001"),
+        (8 * 1024**3, "8GiB"),
+        (2**63 - 1, str(2**63 - 1)),
+    ],
+)
+def test_sizes_are_written_exactly(size: int, text: str) -> None:
+    spec = JobSpec.docker("a", resources=bac.Resources(memory=size))
+    assert json.loads(dump_job(spec))["Tasks"][0]["Resources"] == {"Memory": text}
+    assert load_job(dump_job(spec)) == spec
 
 
 async def test_the_spec_of_a_submitted_job_can_be_written(tmp_path: Any) -> None:

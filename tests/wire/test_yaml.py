@@ -124,6 +124,8 @@ BOMB = "a: &a [x, x]\n" + "".join(
         (JOB.replace("hello", "\x01"), "document.syntax", ""),
         (BOMB, "document.invalid", "Type"),
         ("a: " + "[" * 100_000, "document.syntax", ""),
+        ("a: " + "[" * 40 + "]" * 40, "document.syntax", ""),
+        ("a: " + "[" * 5000 + "]" * 5000, "document.syntax", ""),
         ("a:\n" + "\n".join(" " * n + "- b:" for n in range(1, 100)), "document.syntax", ""),
         ("a: [" + "x, " * 100_000, "document.syntax", ""),
         ("a: b\n" * 190_000, "document.syntax", ""),
@@ -195,7 +197,7 @@ def test_without_the_extra_yaml_is_an_error_that_names_it(use: Any, no_extra: No
 
 
 def test_without_the_extra_json_is_read_and_written(no_extra: None) -> None:
-    assert dump_job(load_job(json.dumps(docker())))
+    assert dump_job(load_job("\ufeff" + json.dumps(docker())))
 
 
 def test_the_extra_is_imported_when_it_is_used() -> None:
