@@ -5,6 +5,12 @@
     BacalhauError
     ├── InvalidSpecError                a value or spec breaks a rule; lists every problem with the path of its field
     ├── UnsupportedSpecError            a valid spec asks for what this version does not do yet; names the field
+    ├── InexpressibleSpecError          a valid spec asks for what the Bacalhau v1 format cannot say
+    ├── DocumentError                   a text is no job that can be loaded; names the field
+    │   ├── DocumentSyntaxError         it is no JSON or YAML, or none that is safe to read
+    │   ├── InvalidDocumentError        it breaks a rule of the format
+    │   └── UnsupportedDocumentError    it asks for what a spec cannot hold
+    ├── MissingExtraError               an optional dependency is not installed (also an ImportError)
     ├── JobConflictError                a job of that id exists with another spec
     ├── JobNotFoundError                no job has that id or prefix
     ├── AmbiguousJobIdError             several jobs share that prefix
@@ -49,14 +55,18 @@ __all__ = [
     "BlockingCallError",
     "ClusterClosedError",
     "ClusterFailedError",
+    "DocumentError",
+    "DocumentSyntaxError",
     "EngineError",
     "EntryPointError",
     "ExecutionError",
     "ExecutionReport",
     "IllegalTransitionError",
+    "InexpressibleSpecError",
     "InputChangedError",
     "InputError",
     "InputNotFoundError",
+    "InvalidDocumentError",
     "InvalidModuleError",
     "InvalidSpecError",
     "JobCancelledError",
@@ -65,6 +75,7 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "JobTimeoutError",
+    "MissingExtraError",
     "ModuleLinkError",
     "MultipleResultsError",
     "NoMatchingNodeError",
@@ -78,10 +89,13 @@ __all__ = [
     "TransientError",
     "TransportError",
     "UnsafePathError",
+    "UnsupportedDocumentError",
     "UnsupportedSpecError",
     "VirtualTimeError",
     "VulnerableRuntimeError",
 ]
+
+_PROBLEMS_SHOWN = 10
 
 
 class Problem(NamedTuple):
@@ -218,6 +232,77 @@ class UnsupportedSpecError(BacalhauError):
 
     def __init__(self, message: str, *, field: str, hint: str = "") -> None:
         super().__init__(message, field=field, hint=hint)
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    """Write the first problems as one line: a document may have thousands."""
+    more = len(problems) - _PROBLEMS_SHOWN
+    shown = [*map(str, problems[:_PROBLEMS_SHOWN]), *([f"and {more} more"] if more > 0 else [])]
+    return "; ".join(shown)
+
+
+class InexpressibleSpecError(BacalhauError):
+    """A valid spec asks for something that the format of Bacalhau v1 has no words for; nothing is left out silently.
+
+    Attributes:
+        problems: All that it cannot say, each with the path of the field of the spec.
+        field: The path of the first of them, such as ``retry.backoff``.
+    """
+
+    code = "spec.inexpressible"
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.field: str = self.problems[0].path if self.problems else ""
+        super().__init__(_listed(self.problems), hint=hint)
+
+
+class DocumentError(BacalhauError, ValueError):
+    """A text is no job that can be loaded.
+
+    Attributes:
+        problems: Every problem that was found, each with the path of its field in the document.
+        field: The path of the first of them, such as ``Tasks[0].Engine.Params.Image``; empty for the document as a whole.
+    """
+
+    code = "document.error"
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.field: str = self.problems[0].path if self.problems else ""
+        super().__init__(_listed(self.problems), hint=hint)
+
+
+class DocumentSyntaxError(DocumentError):
+    """The text is no JSON or YAML, or is too large or too deep to be read safely."""
+
+    code = "document.syntax"
+
+
+class InvalidDocumentError(DocumentError):
+    """The document breaks a rule: a key that does not exist or is given twice, a wrong type, a bad value."""
+
+    code = "document.invalid"
+
+
+class UnsupportedDocumentError(DocumentError):
+    """The document is a job of Bacalhau v1, and asks for something that a `JobSpec` cannot hold."""
+
+    code = "document.unsupported"
+
+
+class MissingExtraError(BacalhauError, ImportError):
+    """An optional dependency is not installed; the hint has the command that installs it.
+
+    Attributes:
+        extra: The name of the extra, such as ``yaml``.
+    """
+
+    code = "extra.missing"
+
+    def __init__(self, message: str, *, extra: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.extra = extra
 
 
 class JobConflictError(BacalhauError):

@@ -14,9 +14,12 @@ import pytest
 from bacalhau_sdk import errors
 from bacalhau_sdk.errors import (
     BacalhauError,
+    DocumentError,
+    InexpressibleSpecError,
     InvalidSpecError,
     JobError,
     JobFailedError,
+    MissingExtraError,
     NonZeroExitError,
     Problem,
     UnsupportedSpecError,
@@ -74,12 +77,15 @@ def specimen(kind: Any) -> BacalhauError:
         fields |= {"job_id": "j", "executions": [REPORT], "results": [RESULT]}
     if issubclass(kind, JobFailedError):
         fields["failure_code"] = "wasm.link"
-    if kind is InvalidSpecError:
-        return InvalidSpecError([Problem("env.A", "bad"), Problem("", "worse")], hint="look")
+    if issubclass(kind, InvalidSpecError | InexpressibleSpecError | DocumentError):
+        invalid: BacalhauError = kind([Problem("env.A", "bad"), Problem("", "worse")], hint="look")
+        return invalid
     if kind is NonZeroExitError:
         fields = {"job_id": "j", "exit_code": 3, "result": RESULT, "hint": "look"}
     if kind is UnsupportedSpecError:
         fields["field"] = "network"
+    if kind is MissingExtraError:
+        fields["extra"] = "yaml"
     made: BacalhauError = kind("boom", **fields)
     return made
 
@@ -139,6 +145,8 @@ def test_every_error_has_a_docstring_and_keeps_its_fields(kind: type[BacalhauErr
     ("kind", "builtin"),
     [
         (InvalidSpecError, ValueError),
+        (errors.DocumentSyntaxError, ValueError),
+        (MissingExtraError, ImportError),
         (errors.JobNotFoundError, LookupError),
         (errors.AmbiguousJobIdError, LookupError),
         (errors.JobTimeoutError, TimeoutError),
@@ -156,3 +164,11 @@ def test_an_invalid_spec_shows_every_problem() -> None:
     assert isinstance(error, InvalidSpecError)
     assert error.problems == (("env.A", "bad"), ("", "worse"))
     assert error.field == "env.A"
+
+
+@pytest.mark.parametrize("kind", [errors.InvalidDocumentError, InexpressibleSpecError])
+def test_an_error_about_a_document_names_its_first_field_and_ends(kind: Any) -> None:
+    error = kind([Problem(f"Tasks[{index}]", "bad") for index in range(12)])
+    assert error.field == "Tasks[0]"
+    assert len(error.problems) == 12
+    assert error.message.endswith("; Tasks[9]: bad; and 2 more")

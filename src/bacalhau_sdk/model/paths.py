@@ -124,7 +124,7 @@ def check_targets(inputs: Iterable[str], outputs: Iterable[tuple[str, str]], pro
             )
         taken[place] = path
     names: dict[str, str] = {}
-    placed: list[tuple[PurePosixPath, str]] = []
+    placed: list[tuple[tuple[str, ...], int, str, str]] = []
     for name, path in outputs:
         where = key_path("outputs", name)
         folded = unicodedata.normalize("NFC", name).casefold()
@@ -139,10 +139,20 @@ def check_targets(inputs: Iterable[str], outputs: Iterable[tuple[str, str]], pro
             problems.add(where, f"{shown(path)} must be an absolute path below '/', such as '/outputs'")
         elif str(folder) in taken:
             problems.add(where, f"{shown(path)} is the place of an input: choose another")
-        for other, owner in placed:
-            if folder.is_relative_to(other) or other.is_relative_to(folder):
-                problems.add(
-                    where,
-                    f"{shown(path)} overlaps the output {shown(owner)} at {shown(str(other))}: choose a folder beside it",
-                )
-        placed.append((folder, name))
+        placed.append((folder.parts, len(placed), name, path))
+    _check_overlaps(placed, problems)
+
+
+def _check_overlaps(outputs: list[tuple[tuple[str, ...], int, str, str]], problems: Problems) -> None:
+    """Note outputs that lie in one another: sorted, what lies in a folder comes right after it, however many there are."""
+    outer: tuple[tuple[str, ...], int, str, str] | None = None
+    for output in sorted(outputs):
+        if outer is None or output[0][: len(outer[0])] != outer[0]:
+            outer = output
+            continue
+        (_, _, owner, other), (_, _, name, path) = sorted((outer, output), key=lambda each: each[1])
+        where = key_path("outputs", name)
+        place = shown(normalise_guest_path(other))
+        problems.add(
+            where, f"{shown(path)} overlaps the output {shown(owner)} at {place}: choose a folder beside it"
+        )

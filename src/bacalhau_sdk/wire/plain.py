@@ -1,0 +1,64 @@
+"""JSON text to plain values; what cannot be a value of a document becomes one that no field takes, so that its path is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from ..errors import DocumentSyntaxError, Problem
+
+__all__ = ["SIZE_MAX", "Unreadable", "mapping", "read_json", "syntax", "whole_number"]
+
+SIZE_MAX = 10_000_000
+"""Characters of a document at most: the original's server takes 10 MB."""
+
+_DIGITS_MAX = 20  # 64 bits have 19, and a sign
+
+
+@frozen
+class Unreadable:
+    """Stands in the place of something that no document may have.
+
+    Attributes:
+        what: What is wrong with it.
+    """
+
+    what: str
+
+
+def syntax(message: str, hint: str = "") -> DocumentSyntaxError:
+    """Make the error for a text that cannot be read."""
+    return DocumentSyntaxError([Problem("", message)], hint=hint)
+
+
+def mapping(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Return the pairs as a mapping in which a key that came twice has no readable value."""
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        found[key] = Unreadable("the key is given twice") if key in found else value
+    return found
+
+
+def whole_number(digits: str, base: int = 10) -> int | Unreadable:
+    """Return a number, or what says that it is too large; Python's own limit is in the thousands of digits."""
+    return int(digits, base) if len(digits) <= _DIGITS_MAX else Unreadable("the number is too large")
+
+
+def _constant(name: str) -> Unreadable:
+    return Unreadable(f"{name} is no number of JSON")
+
+
+def read_json(text: str) -> object:
+    """Read JSON.
+
+    Raises:
+        DocumentSyntaxError: It is none, or is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=mapping, parse_int=whole_number, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise syntax(f"this is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise syntax("the JSON is nested too deeply") from None
