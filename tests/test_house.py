@@ -45,6 +45,7 @@ PUBLIC_MODULES = (
     "bacalhau_sdk.abc",
     "bacalhau_sdk.errors",
     "bacalhau_sdk.testing",
+    "bacalhau_sdk.testing.checks",
     *(f"bacalhau_sdk.{name}" for name in ("blocking", "wire") if (PACKAGE / f"{name}.py").exists()),
 )
 FORBIDDEN_NAMES = {"base", "common", "helpers", "manager", "utils"}

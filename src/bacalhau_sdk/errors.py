@@ -45,6 +45,7 @@ from typing import ClassVar, NamedTuple, Protocol
 __all__ = [
     "AmbiguousJobIdError",
     "BacalhauError",
+    "CheckFailedError",
     "ClusterClosedError",
     "ClusterFailedError",
     "EngineError",
@@ -430,6 +431,24 @@ class VirtualTimeError(BacalhauError):
     """The virtual time of a test is missing, stands still for ever because nothing is left to happen, or has run out."""
 
     code = "testing.virtual_time"
+
+
+class CheckFailedError(BacalhauError, AssertionError):
+    """An implementation of a port breaks a promise of that port, as a check of `bacalhau_sdk.testing.checks` has seen.
+
+    Attributes:
+        check: The name of the check.
+        promise: The sentence of the port that is broken.
+        seen: What was seen instead.
+    """
+
+    code = "testing.check_failed"
+
+    def __init__(self, message: str, *, check: str, promise: str, seen: str) -> None:
+        super().__init__(message)
+        self.check = check
+        self.promise = promise
+        self.seen = seen
 
 
 class IllegalTransitionError(BacalhauError):
