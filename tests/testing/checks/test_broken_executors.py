@@ -267,6 +267,8 @@ class KillsAll(Good):
         self._scopes: list[CancelScope] = []
 
     async def work(self, task: Task, io: TaskIO) -> int | None:
+        if image(task) == "echo":
+            return await behave(task, io)
         with CancelScope() as scope:
             self._scopes.append(scope)
             try:
@@ -383,7 +385,7 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
         (StartsWhenCancelled, "the workload runs although"),
     ],
     "a cancellation at any time is clean": [
-        (StartsWhenCancelled, "the workload runs although its run was cancelled after"),
+        (StartsWhenCancelled, "workloads run although their runs were cancelled after"),
         (Swallows, "turns of the loop returned RunResult(exit_code=137)"),
     ],
     "workloads run side by side": [
@@ -404,8 +406,3 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
 @pytest.mark.parametrize(("check", "make", "seen"), cases(EXECUTOR_CHECKS, BROKEN))
 async def test_it_is_caught(check: Check[ExecutorKit], make: Callable[[], Executor], seen: str) -> None:
     await catches(check, kit(make), seen, limit=3 if make is OneAfterTheOther else 20)
-
-
-@pytest.mark.parametrize("check", EXECUTOR_CHECKS, ids=str)
-async def test_what_they_are_made_of_keeps_all_promises(check: Check[ExecutorKit]) -> None:
-    await check(kit(Good))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -26,7 +26,6 @@ __all__ = [
     "cancel_after",
     "expect",
     "folder",
-    "promises",
     "read_tree",
 ]
 
@@ -104,7 +103,7 @@ class Check(Generic[S_contra]):
         return self.name
 
 
-class promises(Generic[S]):  # noqa: N801 - it is read as a verb
+class Promises(Generic[S]):
     """Collects the checks of a port: each is an async function, decorated with the promise that it is about."""
 
     def __init__(self) -> None:
@@ -146,12 +145,12 @@ async def cancel_after(turns: int, scope: CancelScope) -> None:
 
 @asynccontextmanager
 async def folder() -> AsyncGenerator[Path, None]:
-    """Give an empty folder for the block, and remove it afterwards."""
+    """Give an empty folder for the block, and remove it afterwards, unless what is checked is still at work in it."""
     made = Path(await run_blocking(tempfile.mkdtemp, None, "bacalhau-check-"))
     try:
         yield made
     finally:
-        with CancelScope(shield=True):
+        with CancelScope(shield=True), suppress(OSError):
             await run_blocking(remove_folder, made)
 
 

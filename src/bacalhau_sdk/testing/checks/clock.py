@@ -9,7 +9,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ...abc.clock import Clock
-from .check import Check, expect, promises
+from .check import Check, Promises, expect
 
 __all__ = ["CLOCK_CHECKS", "MakeClock"]
 
@@ -19,7 +19,7 @@ MakeClock: TypeAlias = Callable[[], Clock]
 _FAR = 1e6
 """Seconds that no check waits for."""
 
-_note: promises[MakeClock] = promises()
+_note: Promises[MakeClock] = Promises()
 
 
 @_note(Clock, "`now` never goes back")

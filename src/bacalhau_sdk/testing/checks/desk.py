@@ -101,9 +101,9 @@ class Desk:
 
     async def others(self) -> dict[str, bytes | None]:
         """Return all files but those that a workload may write."""
-        mine = tuple(path.relative_to(self.root).as_posix() for path in (self.outputs, self.io.scratch))
+        mine = {path.relative_to(self.root).as_posix() for path in (self.outputs, self.io.scratch)}
         found = await read_tree(self.root)
-        return {name: data for name, data in found.items() if not name.startswith(mine)}
+        return {name: data for name, data in found.items() if name.partition("/")[0] not in mine}
 
 
 @asynccontextmanager

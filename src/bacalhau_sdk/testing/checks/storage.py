@@ -16,7 +16,7 @@ from ...errors import BacalhauError, InputError, TransientError
 from ...host.threads import run_blocking
 from ...model.data import Source
 from ...model.execution import Location
-from .check import WATCH, BrokenPromiseError, Check, cancel_after, expect, folder, promises, read_tree
+from .check import WATCH, BrokenPromiseError, Check, Promises, cancel_after, expect, folder, read_tree
 
 __all__ = ["PUBLISHER_CHECKS", "STORAGE_CHECKS", "PublisherKit", "StorageKit"]
 
@@ -62,8 +62,8 @@ class PublisherKit:
     read: Callable[[Location], Awaitable[Path | None]] = field(default=_read_path)
 
 
-_note: promises[StorageKit] = promises()
-_note_publisher: promises[PublisherKit] = promises()
+_note: Promises[StorageKit] = Promises()
+_note_publisher: Promises[PublisherKit] = Promises()
 
 
 # ---- Storages ----

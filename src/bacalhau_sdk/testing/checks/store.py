@@ -15,7 +15,7 @@ from attrs import evolve
 from ...abc.store import JobStore
 from ...host.threads import run_blocking
 from ...model.record import Batch, Snapshot
-from .check import Check, cancel_after, expect, folder, promises
+from .check import Check, Promises, cancel_after, expect, folder
 from .records import batch_of, event, execution, job
 
 __all__ = ["DURABLE_STORE_CHECKS", "STORE_CHECKS", "MakeStore"]
@@ -28,8 +28,8 @@ _WHOLE = "Keep all records of a batch, or none of them."
 _CUTS = 24
 """At how many places a write is torn."""
 
-_note: promises[MakeStore] = promises()
-_note_durable: promises[MakeStore] = promises()
+_note: Promises[MakeStore] = Promises()
+_note_durable: Promises[MakeStore] = Promises()
 
 
 @_note(JobStore, "Return everything that is kept.")

@@ -14,7 +14,7 @@ from attrs import define, field
 from ...abc.transport import Transport
 from ...errors import TransportError
 from ...model.message import ORCHESTRATOR, CancelExecution, Envelope
-from .check import WATCH, Check, expect, promises
+from .check import WATCH, Check, Promises, expect
 from .records import envelopes
 
 __all__ = ["TRANSPORT_CHECKS", "MakeEnds"]
@@ -32,7 +32,7 @@ _CLOSED = 3.0
 _UNCHANGED = "an envelope arrives unchanged or not at all"
 _RELIABLE = "Streams are live, and reliable up to the point where they break"
 _TOLD = f"{_RELIABLE}, which is told from their end"
-_note: promises[MakeEnds] = promises()
+_note: Promises[MakeEnds] = Promises()
 
 
 # ---- Envelopes ----
