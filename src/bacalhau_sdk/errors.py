@@ -34,6 +34,7 @@
     ├── StoreError                      the job store did not do what was asked
     ├── TransportError                  a party or stream cannot be reached
     ├── VirtualTimeError                the virtual time of a test is missing, stands still for ever, or has run out
+    ├── CheckFailedError            what was plugged in breaks a promise of its port (also an AssertionError)
     └── IllegalTransitionError          a lifecycle move that the tables forbid; nothing was changed
 """
 

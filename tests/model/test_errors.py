@@ -44,6 +44,8 @@ def specimen(kind: Any) -> BacalhauError:
         fields = {"job_id": "j", "exit_code": 3, "result": RESULT}
     if kind is UnsupportedSpecError:
         fields["field"] = "network"
+    if kind is errors.CheckFailedError:
+        fields = {"check": "it works", "promise": "It works.", "seen": "it does not"}
     made: BacalhauError = kind("boom", **fields)
     return made
 
@@ -105,6 +107,7 @@ def test_every_error_has_a_docstring_and_keeps_its_fields(kind: type[BacalhauErr
         (errors.JobNotFoundError, LookupError),
         (errors.AmbiguousJobIdError, LookupError),
         (errors.JobTimeoutError, TimeoutError),
+        (errors.CheckFailedError, AssertionError),
     ],
 )
 def test_some_errors_are_builtin_ones_too(kind: type[BacalhauError], builtin: type[Exception]) -> None:

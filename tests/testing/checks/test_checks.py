@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from typing import Any
 import anyio
 import pytest
 
-from bacalhau_sdk import errors
 from bacalhau_sdk.abc import Clock, Executor, JobStore, Publisher, Storage, Transport
 from bacalhau_sdk.clocks.system import SystemClock
 from bacalhau_sdk.testing.checks import (
@@ -167,14 +165,6 @@ async def test_a_stray_cancellation_is_a_failure(anyio_backend_name: str) -> Non
     (check,) = (check for check in CLOCK_CHECKS if check.name == "a sleep is never too short")
     with pytest.raises(CheckFailedError, match="a cancellation"):
         await check(Stray)
-
-
-def test_a_failure_is_an_assertion_error_and_survives_pickling() -> None:
-    error = CheckFailedError("what: seen", check="what", promise="promised", seen="seen")
-    again: CheckFailedError = pickle.loads(pickle.dumps(error))
-    assert issubclass(CheckFailedError, AssertionError)
-    assert (again.check, again.promise, again.seen, str(again)) == ("what", "promised", "seen", "what: seen")
-    assert errors.CheckFailedError is CheckFailedError
 
 
 def test_only_those_who_want_checks_import_them() -> None:
