@@ -45,8 +45,9 @@ PUBLIC_MODULES = (
     "bacalhau_sdk.abc",
     "bacalhau_sdk.errors",
     "bacalhau_sdk.testing",
+    "bacalhau_sdk.blocking",
+    "bacalhau_sdk.testing.checks",
     "bacalhau_sdk.wire",
-    *(f"bacalhau_sdk.{name}" for name in ("blocking",) if (PACKAGE / f"{name}.py").exists()),
 )
 FORBIDDEN_NAMES = {"base", "common", "helpers", "manager", "utils"}
 POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}

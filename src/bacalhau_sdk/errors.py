@@ -41,6 +41,7 @@
     ├── StoreError                      the job store did not do what was asked
     ├── TransportError                  a party or stream cannot be reached
     ├── VirtualTimeError                the virtual time of a test is missing, stands still for ever, or has run out
+    ├── CheckFailedError            what was plugged in breaks a promise of its port (also an AssertionError)
     └── IllegalTransitionError          a lifecycle move that the tables forbid; nothing was changed
 """
 
@@ -53,6 +54,7 @@ __all__ = [
     "AmbiguousJobIdError",
     "BacalhauError",
     "BlockingCallError",
+    "CheckFailedError",
     "ClusterClosedError",
     "ClusterFailedError",
     "DocumentError",
@@ -694,6 +696,24 @@ class VirtualTimeError(BacalhauError):
     """
 
     code = "testing.virtual_time"
+
+
+class CheckFailedError(BacalhauError, AssertionError):
+    """An implementation of a port breaks a promise of that port, as a check of `bacalhau_sdk.testing.checks` has seen.
+
+    Attributes:
+        check: The name of the check.
+        promise: The sentence of the port that is broken.
+        seen: What was seen instead.
+    """
+
+    code = "testing.check_failed"
+
+    def __init__(self, message: str, *, check: str, promise: str, seen: str) -> None:
+        super().__init__(message)
+        self.check = check
+        self.promise = promise
+        self.seen = seen
 
 
 class IllegalTransitionError(BacalhauError):

@@ -257,13 +257,6 @@ async def test_no_environment_is_an_empty_one(job: MakeJob, cache_dir: Path) -> 
     assert task.stdout.text == "arg echo\n"
 
 
-async def test_standard_input_is_a_file(job: MakeJob, cache_dir: Path) -> None:
-    data = bytes(range(256)) * 1000
-    task = job(spec("echo"), stdin=data)
-    assert await run(cache_dir, task) == 0
-    assert task.stdout.data == b"arg echo\n" + data
-
-
 @pytest.mark.parametrize(
     ("asked", "code"),
     [
@@ -767,13 +760,6 @@ async def test_a_guest_cannot_leave_its_folders(job: MakeJob, cache_dir: Path, t
 
 
 # ---- Streams ----
-
-
-async def test_output_is_seen_while_the_guest_runs(job: MakeJob, cache_dir: Path) -> None:
-    task = job(spec("sleep", "3600000"))
-    async with opened(cache_dir) as executor:
-        await cancel_when(executor, task, lambda: task.stdout.wrote("ready\n"))
-    assert task.stdout.text == "ready\n"
 
 
 async def test_all_that_was_written_is_there_at_the_end(job: MakeJob, cache_dir: Path) -> None:

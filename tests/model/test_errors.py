@@ -86,6 +86,8 @@ def specimen(kind: Any) -> BacalhauError:
         fields["field"] = "network"
     if kind is MissingExtraError:
         fields["extra"] = "yaml"
+    if kind is errors.CheckFailedError:
+        fields = {"check": "it works", "promise": "It works.", "seen": "it does not"}
     made: BacalhauError = kind("boom", **fields)
     return made
 
@@ -150,6 +152,7 @@ def test_every_error_has_a_docstring_and_keeps_its_fields(kind: type[BacalhauErr
         (errors.JobNotFoundError, LookupError),
         (errors.AmbiguousJobIdError, LookupError),
         (errors.JobTimeoutError, TimeoutError),
+        (errors.CheckFailedError, AssertionError),
     ],
 )
 def test_some_errors_are_builtin_ones_too(kind: type[BacalhauError], builtin: type[Exception]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from bacalhau_sdk import testing
 from bacalhau_sdk.errors import InvalidSpecError, VirtualTimeError
 from bacalhau_sdk.host.threads import run_blocking
+from bacalhau_sdk.testing.checks import CLOCK_CHECKS, Check, MakeClock
 from bacalhau_sdk.testing.virtual import BackendName
 
 BACKENDS: tuple[BackendName, ...] = ("asyncio", "trio")
@@ -262,8 +263,6 @@ async def test_sleeping_until_the_past_takes_no_time_and_lets_others_run() -> No
     assert clock.now() == 5
 
 
-async def test_sleeping_can_be_cancelled() -> None:
-    with anyio.move_on_after(2) as scope:
-        await testing.VirtualClock().sleep_until(100)
-    assert scope.cancelled_caught
-    assert anyio.current_time() == 2
+@pytest.mark.parametrize("check", CLOCK_CHECKS, ids=str)
+async def test_the_clock_keeps_the_promises_of_a_clock(check: Check[MakeClock]) -> None:
+    await check(testing.VirtualClock)

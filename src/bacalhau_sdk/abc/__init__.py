@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from ..model.data import BytesSource, Input, PathSource, Source, UrlSource
 from ..model.evaluation import Explanation
-from ..model.execution import Execution, ExecutionState, Failure, FailureKind, Outcome, RunResult, Task
+from ..model.execution import (
+    Execution,
+    ExecutionState,
+    Failure,
+    FailureKind,
+    Location,
+    Outcome,
+    RunResult,
+    Task,
+)
 from ..model.job import DockerSpec, EngineSpec, FunctionSpec, JobType, WasmSpec
 from ..model.message import Envelope
 from ..model.network import NetworkType
@@ -13,7 +22,7 @@ from ..model.platform import PlatformSupport
 from ..model.record import Batch, JobEvent, JobRecord, Snapshot
 from .clock import Clock
 from .executor import ByteSink, Executor, TaskIO
-from .storage import Storage
+from .storage import Publisher, Storage
 from .store import JobStore
 from .transport import Opener, Transport
 
@@ -39,6 +48,7 @@ __all__ = [
     "JobRecord",
     "JobStore",
     "JobType",
+    "Location",
     "NetworkType",
     "NodeInfo",
     "NodeState",
@@ -46,6 +56,7 @@ __all__ = [
     "Outcome",
     "PathSource",
     "PlatformSupport",
+    "Publisher",
     "Refusal",
     "RunResult",
     "Snapshot",

@@ -22,7 +22,8 @@ class Transport(ABC):
     """Carries envelopes between parties, and opens their streams.
 
     Guarantee: an envelope arrives unchanged or not at all. It may be lost, doubled, reordered or delayed: whoever sends must be
-    able to send again, and whoever receives must bear to receive twice. Streams are reliable up to the point where they break.
+    able to send again, and whoever receives must bear to receive twice. Streams are live, and reliable up to the point where they
+    break, which is told from their end; closing an iteration of `open` closes that of the opener.
     """
 
     @final

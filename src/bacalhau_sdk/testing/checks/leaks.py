@@ -1,0 +1,55 @@
+"""Counts what is left behind: descriptors, threads, tasks, child processes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from ...host.threads import run_blocking
+from .check import expect
+
+__all__ = ["leaks_nothing"]
+
+_WARM_UPS = 3
+_ROUNDS = 5
+
+
+async def leaks_nothing(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """See that doing something several times does not leave one thing more each time.
+
+    Once is not enough: event loops and libraries keep threads and descriptors for the next time.
+    """
+    for _ in range(_WARM_UPS):
+        await work()
+    before = await _counted()
+    for _ in range(_ROUNDS):
+        await work()
+    after = await _counted()
+    grown = [
+        f"{after[kind] - before[kind]} more {kind}"
+        for kind in before
+        if after[kind] >= before[kind] + _ROUNDS
+    ]
+    expect(not grown, f"{_ROUNDS} times {what} left {', '.join(grown)}")
+
+
+async def _counted() -> dict[str, int]:
+    gc.collect()
+    counts = await run_blocking(_count_files)
+    return {**counts, "threads": threading.active_count(), "tasks": len(anyio.get_running_tasks())}
+
+
+def _count_files() -> dict[str, int]:
+    """Count what only some systems show: descriptors everywhere but on Windows, children on Linux."""
+    counts: dict[str, int] = {}
+    descriptors = Path("/dev/fd")
+    if descriptors.is_dir():
+        counts["descriptors"] = len(list(descriptors.iterdir()))
+    children = list(Path("/proc/self/task").glob("*/children"))
+    if children:
+        counts["child processes"] = sum(len(each.read_text().split()) for each in children)
+    return counts
