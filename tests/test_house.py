@@ -49,7 +49,7 @@ PUBLIC_MODULES = (
 )
 FORBIDDEN_NAMES = {"base", "common", "helpers", "manager", "utils"}
 POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
-IMPORTED_WHEN_USED = {"docker", "multiformats", "trio", "wasmtime"}
+IMPORTED_WHEN_USED = {"docker", "multiformats", "rich", "trio", "wasmtime"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LAYOUT = {

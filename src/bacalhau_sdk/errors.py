@@ -31,6 +31,8 @@
     ├── ClusterClosedError              the cluster is not open
     ├── ClusterFailedError              a fault of the library's own machinery; ``__cause__`` has it
     ├── ResultsGoneError                the results went with the cluster's private directory
+    ├── DestinationError                a file cannot be written where it was asked for
+    ├── MissingExtraError               what was asked for needs a package that is not installed; names the extra
     ├── StoreError                      the job store did not do what was asked
     ├── TransportError                  a party or stream cannot be reached
     ├── VirtualTimeError                the virtual time of a test is missing, stands still for ever, or has run out
@@ -47,6 +49,7 @@ __all__ = [
     "BacalhauError",
     "ClusterClosedError",
     "ClusterFailedError",
+    "DestinationError",
     "EngineError",
     "EntryPointError",
     "ExecutionError",
@@ -63,6 +66,7 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "JobTimeoutError",
+    "MissingExtraError",
     "ModuleLinkError",
     "MultipleResultsError",
     "NoMatchingNodeError",
@@ -412,6 +416,18 @@ class ResultsGoneError(BacalhauError):
     """The results lay in the cluster's private directory, which went when the cluster closed."""
 
     code = "results.gone"
+
+
+class DestinationError(BacalhauError):
+    """A file that was asked for cannot be written there; nothing was left behind."""
+
+    code = "destination.error"
+
+
+class MissingExtraError(BacalhauError, ImportError):
+    """What was asked for needs a package that is not installed; the hint has the command that installs it."""
+
+    code = "extra.missing"
 
 
 class StoreError(BacalhauError):
