@@ -28,7 +28,7 @@ LINE = 20  # pixels of a line of code, roughly
 
 
 def executed(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook with its outputs; every cell that ends with a value has shown it as HTML."""
+    """Return the notebook with its outputs."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
@@ -40,10 +40,10 @@ def executed(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def shown(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the HTML of the outputs."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+def shown(cell: nbformat.NotebookNode) -> bool:
+    """Say whether a cell has shown a value of the library as HTML; IPython swallows what a representation raises."""
+    html = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
+    return any('class="bacalhau' in each for each in html)
 
 
 def picture(browser: str, page: Path, dark: bool) -> Path:
@@ -68,8 +68,11 @@ def main(source: Path, folder: Path) -> None:
     """Render a notebook into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     notebook = executed(source)
-    values = [html for html in shown(notebook) if "bacalhau" in html]
-    print(f"{source}: {len(notebook.cells)} cells, {len(values)} values shown as HTML")
+    values = [cell for cell in notebook.cells if cell.source.split("\n")[-1].isidentifier()]
+    for cell in values:
+        if not shown(cell):
+            raise SystemExit(f"{source}: cell {cell.id} shows no table and no drawing: {cell.outputs}")
+    print(f"{source}: {len(notebook.cells)} cells, {len(values)} of them show a table or a drawing")
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     for theme in ("light", "dark"):
         page, _ = HTMLExporter(theme=theme, **SCRIPTS).from_notebook_node(notebook)

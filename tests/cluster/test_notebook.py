@@ -232,7 +232,7 @@ async def test_a_timeline_shows_what_ran_where_and_how_it_ended() -> None:
     assert timeline.nodes == ("rack", "slow", "edge", "idle")
     assert timeline.title == "4 nodes, 5 jobs"
     assert (timeline.begin, timeline.end) == (0, 250)
-    assert ended["failed: the disk is full"] == ["bac-inside", "bac-mark bac-failed"]
+    assert ended["failed: the disk is full"] == ["bac-clip", "bac-mark bac-failed"]
     assert any(text.startswith("refused: node slow: engine") for text in ended)
     assert ended["timed out"][-1] == "bac-mark bac-timed-out"
     assert ended["cancelled"][-1] == "bac-mark bac-text"

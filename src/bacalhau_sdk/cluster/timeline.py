@@ -40,6 +40,7 @@ _CSS = """
 .bacalhau-timeline .bac-grid{stroke:COLOR(line);stroke-width:1}
 .bacalhau-timeline .bac-mark{fill:none;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round}
 .bacalhau-timeline .bac-disc{stroke-width:1}
+.bacalhau-timeline .bac-clip{overflow:hidden}
 """
 # How high a phase is drawn, in parts of the bar, and in which colour: it can be told without seeing colours.
 _PHASES = {
@@ -285,7 +286,8 @@ class _Drawing:
                 found.append(element("line", class_="bac-grid", x1=8, y1=top - 2, x2=_WIDTH - 8, y2=top - 2))
             label = element("title", visible(node))
             at = top + self._pitch / 2 + 4
-            found.append(element("text", label, visible(node, _LABEL_MAX), x=14, y=at))
+            text = element("text", label, visible(node, _LABEL_MAX), x=0, y=15)
+            found.append(_clipped(text, 14, at - 15, _LEFT - 20))
             for lane in lanes:
                 found += (self._execution(bar, top + self._pitch / 2) for bar in lane)
                 top += self._pitch
@@ -308,7 +310,8 @@ class _Drawing:
                 place = {"x": left, "y": middle - high / 2, "width": width, "height": high}
                 drawn.append(element("rect", class_=f"bac-{colour}", **place))
             if span.phase is Phase.RUNNING and (text := self._inside(bar.execution, width)):
-                drawn.append(element("text", text, class_="bac-inside", x=left + 4, y=middle + 3.2))
+                inside = element("text", text, class_="bac-inside", x=0, y=15)
+                drawn.append(_clipped(inside, left + 4, middle - 11.8, width - 8))
         x = self._x(bar.spans[-1].end) + _MARK_WIDTH / 2
         for mark in marks_of(bar.execution):
             drawn.append(_mark(mark, x, middle))
@@ -367,6 +370,11 @@ def _legend(top: float) -> list[ET.Element]:
         x += 30 + _CHARACTER * len(mark.value)
     found.append(element("text", "#2  second attempt", class_="bac-small", x=x, y=top + 18))
     return found
+
+
+def _clipped(text: ET.Element, x: float, y: float, width: float) -> ET.Element:
+    """Keep a text to its place, however wide its characters are; a clip path would have to be referred to."""
+    return element("svg", text, class_="bac-clip", x=x, y=y, width=width, height=20)
 
 
 def _mark(mark: Mark, x: float, y: float) -> ET.Element:
