@@ -214,7 +214,7 @@ def test_many_nodes_are_cut_off() -> None:
 
 def test_an_explanation_has_a_line_for_each_node() -> None:
     refusal = Refusal("edge", Check.PLATFORM, "linux/arm64", "linux/amd64", "use an image for it")
-    shown = harmless(Explanation("", None, "1 of 2 fits", (), ("rack",), (refusal,))._repr_html_())
+    shown = harmless(Explanation("", None, "1 of 2 fits", (), ("rack",), (refusal,), "placed")._repr_html_())
     assert "this job would be placed" in shown
     assert "rackcould take it now" in shown
     assert "edgeplatformlinux/arm64linux/amd64use an image for it" in shown

@@ -32,10 +32,10 @@ def not_now(serial: int, at: float, *, after: float = 0.5, check: Check = Check.
                 not_now(0, 1),
                 not_now(1, 7),
                 execution(2, ExecutionState.RUNNING, accepted_at=8),
-                not_now(3, 9),
+                not_now(3, 20),
             ],
-            14,
-            id="a node that has accepted something begins anew",
+            25,
+            id="a node that has accepted something meanwhile begins anew",
         ),
     ],
 )

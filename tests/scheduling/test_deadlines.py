@@ -181,9 +181,10 @@ def test_a_job_that_no_node_accepts_within_its_queue_limit_has_timed_out() -> No
     assert "k QUEUED" in desk.states()
     desk.until(40, node(), j_0=E.RUNNING)
     assert desk.jobs["k"].state is JobState.TIMED_OUT
-    assert desk.jobs["k"].reason == (
-        "no node accepted it within its queue limit of 40 s; 1 of 1 nodes match, none takes it now"
-    )
+    assert desk.jobs["k"].reason.splitlines() == [
+        "no node accepted it within its queue limit of 40 s; 1 of 1 nodes match, none takes it now",
+        f"  {desk.jobs['k'].refusals[0]}",
+    ]
     assert desk.jobs["j"].state is JobState.RUNNING
 
 

@@ -180,6 +180,8 @@ def test_who_goes_before_whom(
     queue: EvaluationQueue, one: tuple[int, float], other: tuple[int, float], precedes: bool
 ) -> None:
     first, second = look("one", *one), look("other", *other)
+    queue.put(first)
+    queue.put(second)
     assert queue.precedes(first, second) is precedes
     assert queue.precedes(second, first) is not precedes
 

@@ -540,6 +540,7 @@ def test_a_job_is_explained_node_by_node() -> None:
     assert str(desk.core.explain("j", desk.now)).splitlines() == [
         "job j is RUNNING",
         "  partition 0, attempt 1: BID_ACCEPTED on node n1",
+        "  it waits for a node",
         *(f"  {each}" for each in desk.core.explain("j", desk.now).refusals),
     ]
     assert [(each.node, each.check) for each in desk.core.explain("j", desk.now).refusals] == [
@@ -575,7 +576,7 @@ def test_an_offer_that_was_refused_is_no_place_of_the_job() -> None:
     desk = Desk(node("n1"))
     desk.submit()
     desk.hear("n1", BidResult("j-0", (refusal(lasting=False),)))
-    assert desk.core.explain("j", desk.now).placed == ()
+    assert desk.core.explain("j", desk.now).placed == ("it waits for a node",)
 
 
 # ---- A fault of the user's ranker ----

@@ -266,8 +266,18 @@ async def test_a_cluster_with_a_real_clock_is_refused_under_virtual_time() -> No
             pass
 
 
-def test_a_link_of_a_node_that_is_not_there_is_refused() -> None:
-    transport = testing.SimulatedTransport([link("typo").cut(1)])
+async def test_a_node_that_is_cut_off_from_the_start_is_named() -> None:
+    nodes = [bac.Node(name, [testing.SimulatedEngine("docker")]) for name in ("a", "b")]
+    with pytest.raises(VirtualTimeError, match="and b was not within an hour"):
+        async with testing.VirtualCluster(nodes, transport=testing.SimulatedTransport([link("b").cut(0)])):
+            pytest.fail("it does not open")
+
+
+@pytest.mark.parametrize(
+    "fault", [link("typo").cut(1), messages(sender="typo").lost(1), messages(recipient="typo").lost(1)]
+)
+def test_a_party_that_is_not_there_is_refused(fault: testing.LinkFault | testing.MessageFault) -> None:
+    transport = testing.SimulatedTransport([fault])
     with pytest.raises(InvalidSpecError, match="'typo' is no party: they are orchestrator, virtual"):
         testing.VirtualCluster(transport=transport)
 

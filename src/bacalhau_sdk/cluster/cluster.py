@@ -255,7 +255,9 @@ class Cluster(AsyncContextManagerMixin):
         return Nodes(self._opened().nodes())
 
     async def drain(self, node: str) -> None:
-        """Have a node of this cluster take nothing new, and wait until what it has is over; cancelling the wait leaves it so.
+        """Have a node of this cluster take nothing new, and wait until what it has is over, or somebody resumes it.
+
+        Cancelling the wait leaves it drained.
 
         Jobs that only this node could run are queued until `resume`.
 

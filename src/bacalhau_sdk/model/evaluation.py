@@ -56,6 +56,7 @@ class Explanation:
         placed: One line for each execution: where it is and how it goes.
         candidates: The names of the nodes that could take an execution now.
         refusals: For every other node, why not.
+        outlook: ``placed``, ``queued`` or ``refused``: what would become of such a spec now; empty for a job.
     """
 
     job_id: str
@@ -64,10 +65,13 @@ class Explanation:
     placed: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    outlook: str = ""
 
     def __str__(self) -> str:
         """Return the explanation, one line for each node."""
-        head = f"job {self.job_id} is {self.state.value}" if self.state else f"this job would be {self._fate}"
+        head = (
+            f"job {self.job_id} is {self.state.value}" if self.state else f"this job would be {self.outlook}"
+        )
         lines = [f"{head}: {self.reason}" if self.reason else head]
         lines += [f"  {line}" for line in self.placed]
         lines += [f"  node {name}: could take it now" for name in self.candidates]
@@ -78,7 +82,7 @@ class Explanation:
         if self.state is not None:
             head = [element("strong", f"job {visible(self.job_id)} "), state_badge(self.state.value)]
         else:
-            head = [element("strong", f"this job would be {self._fate}")]
+            head = [element("strong", f"this job would be {visible(self.outlook)}")]
         parts: list[Element] = []
         if self.reason:
             parts.append(element("div", visible(self.reason, REASON_MAX), class_="bac-note"))
@@ -92,9 +96,3 @@ class Explanation:
         if left:
             parts.append(element("div", f"and {counted(left, 'more line')}", class_="bac-note"))
         return card(head, *parts)
-
-    @property
-    def _fate(self) -> str:
-        if self.candidates:
-            return "placed"
-        return "refused" if all(refusal.lasting for refusal in self.refusals) else "queued"

@@ -344,8 +344,8 @@ class JobSpec:
         retry: After faults of the infrastructure.
         selector: Which nodes; a text is parsed.
         count: How many partitions; None is 1 (0, meaning every matching node, for ``ops`` and ``daemon``).
-        type: ``batch`` runs every partition to its end, once; ``ops`` runs once on every node that matches when
-            it is first placed.
+        type: ``batch`` runs every partition to its end, once; ``ops`` runs once on every node that matches, and is
+            not being drained, when it is first placed.
         priority: Higher goes first in the queue.
         labels: For the user; Kubernetes' rules for labels hold.
 

@@ -11,7 +11,7 @@ from ..model.execution import Execution, ExecutionState
 from ..model.node import Check, Refusal
 from .node_index import NodeIndex
 
-__all__ = ["ASK_AGAIN_AFTER", "ASK_AGAIN_MAX", "Answers", "answers_of"]
+__all__ = ["ASK_AGAIN_AFTER", "ASK_AGAIN_MAX", "Answers", "answers_of", "is_about_the_job"]
 
 ASK_AGAIN_AFTER = 5.0
 """Seconds for which a node is not asked again that refused a job for now; they double with each such answer."""
@@ -52,7 +52,7 @@ class Answers:
         if node not in self.for_now:
             return None
         execution, again_at = self.for_now[node]
-        refusal = next(filter(_is_about_the_job, execution.refusals))
+        refusal = next(filter(is_about_the_job, execution.refusals))
         again = f"it is asked again in {again_at - now:.1f} s"
         return evolve(refusal, hint=f"{refusal.hint}; {again}" if refusal.hint else again)
 
@@ -75,23 +75,24 @@ def answers_of(nodes: NodeIndex, executions: Iterable[Execution], now: float) ->
         if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED:
             accepted_at = execution.accepted_at
             if name in for_now and accepted_at is not None and accepted_at >= for_now[name][0].modified_at:
-                del for_now[name], rounds[name]
+                rounds[name] = 0  # but the wait goes on: nobody looks at the job again only because of that
             continue
         entry = nodes.get(name)
         if entry is None or execution.node_revision != entry.info.revision:
             continue
         if any(refusal.lasting for refusal in execution.refusals):
             for_good[name] = execution
-        elif any(map(_is_about_the_job, execution.refusals)):
+        elif any(map(is_about_the_job, execution.refusals)):
             known = for_now.get(name)
             if known is None or execution.created_at >= known[1]:
                 rounds[name] = rounds.get(name, 0) + 1
             elif execution.modified_at < known[0].modified_at:
                 continue
-            wait = min(ASK_AGAIN_AFTER * 2.0 ** min(rounds[name] - 1, 64), ASK_AGAIN_MAX)
+            wait = min(ASK_AGAIN_AFTER * 2.0 ** min(max(rounds[name] - 1, 0), 64), ASK_AGAIN_MAX)
             for_now[name] = execution, execution.modified_at + wait
     return Answers(for_good, {name: answer for name, answer in for_now.items() if answer[1] > now})
 
 
-def _is_about_the_job(refusal: Refusal) -> bool:
+def is_about_the_job(refusal: Refusal) -> bool:
+    """Say whether a refusal for now is an answer to the job, and not the same for each that the node is offered."""
     return not refusal.lasting and refusal.check not in _OF_THE_NODE

@@ -81,7 +81,7 @@ class EvaluationQueue:
 
     def precedes(self, one: Evaluation, other: Evaluation) -> bool:
         """Say whether a job goes before another one, by priority, then by age."""
-        return self._key(one) < self._key(other)
+        return self._rank(one) < self._rank(other)
 
     def unblock_all(self) -> None:
         """Make the first of the blocked jobs of every group ready: room may have appeared."""
@@ -123,4 +123,9 @@ class EvaluationQueue:
         if evaluation.job_id not in self._order:
             self._order[evaluation.job_id] = self._count
             self._count += 1
-        return -evaluation.priority, evaluation.created_at, self._order[evaluation.job_id]
+        return self._rank(evaluation)
+
+    def _rank(self, evaluation: Evaluation) -> _Key:
+        """Return where a job stands, or would stand that nobody has put here yet."""
+        order = self._order.get(evaluation.job_id, self._count)
+        return -evaluation.priority, evaluation.created_at, order

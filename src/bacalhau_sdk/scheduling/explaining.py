@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..model.evaluation import Explanation
 from ..model.execution import Execution, ExecutionState
-from ..model.job import JobSpec, JobType
+from ..model.job import JobSpec, JobState, JobType
 from ..model.node import Check, Refusal
 from ..model.record import JobRecord
 from .answers import Answers, answers_of
@@ -14,16 +14,26 @@ from .deadlines import Reach
 from .matching import Demand
 from .node_index import NodeIndex, NodeSet
 from .reconcile import Needs, reconcile
-from .schedule import ClusterSnapshot, reach_of, refusals_of
+from .schedule import ClusterSnapshot, is_choosing, queue_reason, reach_of, refusals_of
 
 __all__ = ["explain_job", "explain_spec"]
 
 
-def explain_spec(nodes: NodeIndex, spec: JobSpec) -> Explanation:
-    """Say which nodes could take a job of a spec now, and why the others do not."""
-    refusals = refusals_of(nodes, Demand.of(spec))
+def explain_spec(nodes: NodeIndex, spec: JobSpec, kept: NodeSet) -> Explanation:
+    """Say which nodes could take a job of a spec now, and why the others do not.
+
+    Args:
+        nodes: The nodes that are known.
+        spec: The spec.
+        kept: The nodes that are kept for jobs that would go before it.
+    """
+    refusals = _refusals(spec, nodes, Answers(), kept, 0.0)
     names = _others(nodes, refusals)
-    return Explanation("", None, f"{len(names)} of {len(nodes)} nodes could take it now", (), names, refusals)
+    reason, outlook = f"{len(names)} of {len(nodes)} nodes could take it now", "placed"
+    if not names:
+        patient = spec.timeouts.queue is not None or not all(refusal.lasting for refusal in refusals)
+        reason, outlook = queue_reason(nodes, refusals), "queued" if patient else "refused"
+    return Explanation("", None, reason, (), names, refusals, outlook)
 
 
 def explain_job(
@@ -48,6 +58,8 @@ def explain_job(
         for execution in executions
         if execution.state is not ExecutionState.ASK_FOR_BID_REJECTED
     )
+    if job.spec.type is JobType.OPS:
+        placed += tuple(_dropped_lines(job, executions))
     reason = job.reason.partition("\n")[0]
     if job.state.terminal:
         return Explanation(job.id, job.state, reason, placed, (), job.refusals)
@@ -56,12 +68,15 @@ def explain_job(
     reach = reach_of(cluster, executions, now)
     needs = reconcile(job, executions, reach, now)
     placed += tuple(_waiting_lines(executions, needs, reach, now))
-    unchosen = job.spec.type is JobType.OPS and not job.targets
-    if job.ending is not None or not (needs.missing or needs.later or unchosen):
+    choosing = job.spec.type is JobType.OPS and is_choosing(job, needs, executions)
+    if job.ending is not None or not (needs.missing or needs.later or choosing):
         return Explanation(job.id, job.state, reason, placed)
-    refusals = _refusals(job, cluster.nodes, answers_of(cluster.nodes, executions, now), kept, now)
+    answers = answers_of(cluster.nodes, executions, now)
+    refusals = _refusals(job.spec, cluster.nodes, answers, kept, now)
+    if job.state is not JobState.RUNNING:
+        reason = queue_reason(cluster.nodes, refusals)  # it may have become another one since it was queued
     names = _others(cluster.nodes, refusals)
-    if job.targets:
+    if job.targets and not choosing:
         # Each partition is for one node; the others do not matter to it.
         only = {job.targets[missing.partition_index] for missing in (*needs.missing, *needs.later)}
         names = tuple(name for name in names if name in only)
@@ -70,14 +85,14 @@ def explain_job(
 
 
 def _refusals(
-    job: JobRecord, nodes: NodeIndex, answers: Answers, kept: NodeSet, now: float
+    spec: JobSpec, nodes: NodeIndex, answers: Answers, kept: NodeSet, now: float
 ) -> tuple[Refusal, ...]:
     """Return why nodes do not take a job now, also those that only others may have."""
-    refusals = refusals_of(nodes, Demand.of(job.spec), answers, now)
+    refusals = refusals_of(nodes, Demand.of(spec), answers, now)
     offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
     withheld = {entry.info.name for entry in nodes.entries(kept)}
     return refusals + tuple(
-        Refusal(name, Check.CAPACITY, str(job.spec.resources), offered, hint, lasting=False)
+        Refusal(name, Check.CAPACITY, str(spec.resources), offered, hint, lasting=False)
         for name in _others(nodes, refusals)
         if name in withheld
     )
@@ -87,6 +102,15 @@ def _others(nodes: NodeIndex, refusals: Iterable[Refusal]) -> tuple[str, ...]:
     """Return the names of the nodes that refuse nothing."""
     refusing = {refusal.node for refusal in refusals}
     return tuple(entry.info.name for entry in nodes if entry.info.name not in refusing)
+
+
+def _dropped_lines(job: JobRecord, executions: Iterable[Execution]) -> Iterator[str]:
+    """Say which of the nodes that an ops job is for have refused it for good."""
+    for execution in executions:
+        index = execution.partition_index
+        lasting = [refusal for refusal in execution.refusals if refusal.lasting]
+        if lasting and index < len(job.targets) and job.targets[index] == execution.node:
+            yield f"partition {index}: has nothing to do: {lasting[0]}"
 
 
 def _execution_line(execution: Execution, may_hold: bool) -> str:
@@ -118,6 +142,10 @@ def _waiting_lines(executions: Iterable[Execution], needs: Needs, reach: Reach, 
             yield (
                 f"partition {execution.partition_index}: node {execution.node} cannot be reached, it may come back"
             )
+    if needs.missing:
+        several = f"{len(needs.missing)} partitions wait" if len(needs.missing) > 1 else "it waits"
+        again = sum(missing.attempt > 1 for missing in needs.missing)
+        yield f"{several} for a node{f', {again} of them for a further attempt' if again else ''}"
     for missing in needs.later:
         wait = f"{missing.not_before - now:.1f} s"
         yield f"partition {missing.partition_index}: attempt {missing.attempt} follows in {wait}"

@@ -24,6 +24,7 @@ from ..model.message import (
 from ..model.node import Check
 from ..model.record import Batch, JobEvent, JobRecord, Snapshot
 from .agenda import Agenda
+from .answers import is_about_the_job
 from .deadlines import NODE_LOST_AFTER
 from .effects import Commit, Effect, Send, WakeAt
 from .evaluations import EvaluationQueue
@@ -153,7 +154,9 @@ class OrchestratorCore:
 
     def explain_spec(self, spec: JobSpec) -> Explanation:
         """Say where a spec would run now, and why not on the other nodes."""
-        return explain_spec(self._membership.nodes, spec)
+        look = Evaluation("", spec.priority, self._now, Trigger.JOB_REGISTER)
+        kept, _ = self._reserved_before(look, self._now)
+        return explain_spec(self._membership.nodes, spec, kept)
 
     # What can happen
 
@@ -214,7 +217,8 @@ class OrchestratorCore:
         renewed = entry is not None and entry.info.revision != execution.node_revision
         for refusal in answer.refusals:
             # A node that has changed since is asked again at once, as soon as its new broadcast is known.
-            if not refusal.lasting and not (refusal.check is Check.BROADCAST and renewed):
+            of_the_node = not refusal.lasting and not is_about_the_job(refusal)
+            if of_the_node and not (refusal.check is Check.BROADCAST and renewed):
                 self._membership.saturate(envelope.sender, refusal)
                 break
         self._look_at(execution.job_id, Trigger.EXECUTION_UPDATE)
@@ -255,6 +259,8 @@ class OrchestratorCore:
         node, sequence = envelope.sender, envelope.sequence
         if heartbeat.info.name != node:
             return
+        reported = dict(heartbeat.executions)
+        self._say_again(node, reported, now)
         known = self._membership.nodes.get(node)
         was_away = known is None or known.lost_at is not None
         roomier = self._membership.heard_of(heartbeat.info, sequence, now)
@@ -264,7 +270,6 @@ class OrchestratorCore:
             self._is_back(node)
         elif roomier:
             self._evaluations.unblock_all()
-        reported = dict(heartbeat.executions)
         for execution_id in self._membership.held_by(node):
             execution = self._execution(execution_id, node)
             if execution is not None and execution_id not in reported:
@@ -275,18 +280,27 @@ class OrchestratorCore:
                 self._answer_end(node, execution_id, execution, state)
             elif not state.terminal:
                 self._advance(execution, state, None, now, sequence)
-                if execution.stop_requested:
-                    self._tell(node, CancelExecution(execution_id))
+
+    def _say_again(self, node: str, reported: Mapping[str, ExecutionState], now: float) -> None:
+        """Repeat what a node should have heard by now; a heartbeat that was overtaken is as good a reason."""
+        for execution_id in self._membership.held_by(node):
+            execution = self._execution(execution_id, node)
+            if execution is None or execution.state.terminal:
+                continue
+            state = reported.get(execution_id)
+            if state is None:
+                offered = execution.state is ExecutionState.ASK_FOR_BID
+                if offered and now - execution.modified_at >= RESEND_AFTER:
+                    self._tell(node, *messages_between(self._jobs[execution.job_id], None, execution))
+            elif execution.stop_requested and not state.terminal:
+                self._tell(node, CancelExecution(execution_id))
 
     def _miss(self, execution: Execution, sequence: int, now: float) -> None:
         """Deal with an execution that its node does not list: a message was lost, or the node has nothing of it."""
         if execution.state.terminal:
             if self._membership.release(execution):
                 self._evaluations.unblock_all()
-        elif execution.state is ExecutionState.ASK_FOR_BID:
-            if now - execution.modified_at >= RESEND_AFTER:
-                self._tell(execution.node, *messages_between(self._jobs[execution.job_id], None, execution))
-        elif sequence > execution.sequence:
+        elif execution.state is not ExecutionState.ASK_FOR_BID and sequence > execution.sequence:
             # It was accepted before the heartbeat was sent, and a node drops nothing that has not ended here: it was restarted.
             failure = Failure(
                 FailureKind.INFRASTRUCTURE,

@@ -25,13 +25,15 @@ class Ending:
         state: The terminal state.
         reason: For people.
         failure: The root failure, when it fails.
-        refusals: Why no known node could ever run it, when that is the failure.
+        refusals: Why no known node could ever run it, or none has, when that is the reason.
+        unplaced: Whether the reason is that no node has taken it, so that `refusals` says why.
     """
 
     state: JobState
     reason: str = ""
     failure: Failure | None = None
     refusals: tuple[Refusal, ...] = ()
+    unplaced: bool = False
 
 
 @frozen
@@ -75,7 +77,7 @@ def reconcile(job: JobRecord, executions: Sequence[Execution], reach: Reach, now
     running = any(execution.accepted_at is not None for execution in executions)
     if job.ending is not None:
         return Needs(Ending(job.ending, job.reason, job.failure, job.refusals), running=running)
-    late = _too_late(job, reach, now, accepted=running)
+    late = _too_late(job, executions, reach, now, accepted=running)
     if late is not None:
         return Needs(late, running=running)
     latest, dropped = _latest(job, executions)
@@ -143,13 +145,20 @@ def _elsewhere(job: JobRecord, execution: Execution, reach: Reach) -> list[Missi
     return [Missing(index, execution.attempt + 1, due, replaces=execution, after=execution)]
 
 
-def _too_late(job: JobRecord, reach: Reach, now: float, *, accepted: bool) -> Ending | None:
+def _too_late(
+    job: JobRecord, executions: Sequence[Execution], reach: Reach, now: float, *, accepted: bool
+) -> Ending | None:
     timeouts = job.spec.timeouts
+    unplaced = all(execution.state.terminal for execution in executions) and not accepted
     if now >= total_deadline(job, reach):
-        return Ending(JobState.TIMED_OUT, f"it took longer than its total limit of {timeouts.total:g} s")
+        reason = f"it took longer than its total limit of {timeouts.total:g} s"
+        failed = [each.outcome.failure for each in executions if each.outcome and each.outcome.failure]
+        if failed:
+            reason += f"; what failed last: {failed[-1].message}"
+        return Ending(JobState.TIMED_OUT, reason, unplaced=unplaced)
     if not accepted and now >= queue_deadline(job, reach):
-        waited = f"no node accepted it within its queue limit of {timeouts.queue:g} s"
-        return Ending(JobState.TIMED_OUT, f"{waited}; {job.reason}" if job.reason else waited)
+        reason = f"no node accepted it within its queue limit of {timeouts.queue:g} s"
+        return Ending(JobState.TIMED_OUT, reason, unplaced=unplaced)
     return None
 
 
@@ -187,7 +196,7 @@ def after_failure(missing: Missing, ending: Ending) -> Ending:
     before = missing.after
     failure = before.outcome.failure if before is not None and before.outcome is not None else None
     if missing.replaces is not None:
-        failure = unreachable(missing.replaces)
+        failure = evolve(unreachable(missing.replaces), hint="")
     if failure is None:
         return ending
     return evolve(ending, reason=f"{failure.message}; then {ending.reason}", failure=failure)

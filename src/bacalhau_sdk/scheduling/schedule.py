@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from ..model.evaluation import Evaluation
 from ..model.execution import Execution, ExecutionState, Failure, FailureKind
 from ..model.job import JobState, JobType
-from ..model.node import Refusal
+from ..model.node import Check, Refusal
 from ..model.record import JobRecord
 from .answers import Answers, answers_of
 from .deadlines import Reach, fence, next_deadline, overtaken, stop
@@ -29,8 +29,10 @@ from .plan import Plan, Want
 from .ranking import Choice, Ranker, default_rank
 from .reconcile import Ending, Missing, Needs, after_failure, reconcile
 
-__all__ = ["ClusterSnapshot", "reach_of", "refusals_of", "schedule"]
+__all__ = ["ClusterSnapshot", "is_choosing", "queue_reason", "reach_of", "refusals_of", "schedule"]
 
+_NOWHERE = "no known node could ever run the job ({} known)"
+_DRAINING = "every node that matches is being drained"
 _REFUSALS_TOLD = 100
 
 
@@ -88,7 +90,7 @@ def schedule(cluster: ClusterSnapshot, evaluation: Evaluation, now: float, withh
     view = _View(job, executions, cluster, reach, withheld, now)
     needs = reconcile(job, executions, reach, now)
     if needs.ending is not None:
-        plan = _end(view, needs.ending)
+        plan = _end(view, _told(view, needs.ending))
     else:
         if needs.running and job.state is not JobState.RUNNING:
             view = evolve(view, job=move_job(job, JobState.RUNNING, now))
@@ -158,7 +160,7 @@ def _place(view: _View, needs: Needs) -> Plan:
     """Make an execution for each partition that needs one, as far as there is room."""
     job, nodes, now = view.job, view.cluster.nodes, view.now
     everywhere = job.spec.type is JobType.OPS
-    choosing = everywhere and (not job.targets or _all_refused(needs, view.executions))
+    choosing = everywhere and is_choosing(job, needs, view.executions)
     if not needs.missing and not choosing:
         return Plan(job)
     demand = Demand.of(job.spec)
@@ -172,7 +174,7 @@ def _place(view: _View, needs: Needs) -> Plan:
             return _queued(view, want, "waiting for all nodes to make themselves known")
         targets = tuple(entry.info.name for entry in nodes.entries(able) if not entry.info.draining)
         if not targets:
-            return _queued(view, want, "every node that matches is being drained")
+            return _queued(view, want, _DRAINING)
         job = evolve(job, targets=targets, modified_at=now)
         view = evolve(view, job=job)
         needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
@@ -203,15 +205,25 @@ def _place(view: _View, needs: Needs) -> Plan:
     return Plan(queued.job, tuple(made), want, answers.again_at)
 
 
+def _told(view: _View, ending: Ending) -> Ending:
+    """Return an ending with what the nodes have to say, when none of them has taken the job."""
+    if not ending.unplaced or view.job.ending is not None:
+        return ending
+    nodes = view.cluster.nodes
+    answers = answers_of(nodes, view.executions, view.now)
+    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
+    reason = _lines(f"{ending.reason}; {queue_reason(nodes, refusals)}", refusals)
+    return evolve(ending, reason=reason, refusals=refusals)
+
+
 def _gone(view: _View, needs: Needs, able: NodeSet) -> Ending | None:
     """Say how an ops job ends of which a node, after a failure there, is not known any more or does not match any more."""
     for missing in needs.missing:
         name = view.job.targets[missing.partition_index]
         entry = view.cluster.nodes.get(name)
         if view.settled and (entry is None or not able >> entry.slot & 1):
-            message = (
-                f"node {name}, which partition {missing.partition_index} is for, does not match any more"
-            )
+            what = "does not match" if entry else "is not known"
+            message = f"node {name}, which partition {missing.partition_index} is for, {what} any more"
             failure = Failure(FailureKind.INFRASTRUCTURE, "node.lost", message)
             return after_failure(missing, Ending(JobState.FAILED, message, failure))
     return None
@@ -243,9 +255,9 @@ def _any_live(executions: Iterable[Execution]) -> bool:
     return any(not execution.state.terminal for execution in executions)
 
 
-def _all_refused(needs: Needs, executions: Iterable[Execution]) -> bool:
-    """Say whether the nodes that an ops job was for do not take it: then it is for those that match now, if there are any."""
-    return not needs.missing and not needs.later and not _any_live(executions)
+def is_choosing(job: JobRecord, needs: Needs, executions: Iterable[Execution]) -> bool:
+    """Say whether an ops job is still to find its nodes: at first, and when those that it was for all refuse it."""
+    return not job.targets or not (needs.missing or needs.later or _any_live(executions))
 
 
 def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Execution:
@@ -267,12 +279,27 @@ def _nowhere(view: _View) -> Ending:
     nodes = view.cluster.nodes
     answers = answers_of(nodes, view.executions, view.now)
     refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
-    head = f"no known node could ever run the job ({len(nodes)} known)"
+    message = _lines(_NOWHERE.format(len(nodes)), refusals)
+    failure = Failure(FailureKind.PERMANENT, "job.no_matching_node", message)
+    return Ending(JobState.FAILED, message, failure, refusals)
+
+
+def _lines(head: str, refusals: Sequence[Refusal]) -> str:
     message = "\n  ".join([head, *map(str, refusals[:_REFUSALS_TOLD])])
     if len(refusals) > _REFUSALS_TOLD:
         message += f"\n  and {len(refusals) - _REFUSALS_TOLD} more nodes"
-    failure = Failure(FailureKind.PERMANENT, "job.no_matching_node", message)
-    return Ending(JobState.FAILED, message, failure, refusals)
+    return message
+
+
+def queue_reason(nodes: NodeIndex, refusals: Sequence[Refusal]) -> str:
+    """Say in one line why a job is queued, from why nodes do not take it."""
+    for_now = [refusal for refusal in refusals if not refusal.lasting]
+    matching = len(nodes) - len(refusals) + len(for_now)
+    if not matching:
+        return _NOWHERE.format(len(nodes))
+    if len(for_now) == matching and all(refusal.check is Check.DRAINING for refusal in for_now):
+        return _DRAINING
+    return f"{matching} of {len(nodes)} nodes match, none takes it now"
 
 
 def refusals_of(

@@ -8,10 +8,14 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Self
 
+import anyio
+from anyio.abc import TaskGroup
+
 from ..abc.store import JobStore
 from ..abc.transport import Transport
 from ..cluster.cluster import Cluster
 from ..cluster.node import Node
+from ..errors import VirtualTimeError
 from ..host.threads import use_no_threads
 from ..model.data import PathLike
 from ..model.message import ORCHESTRATOR
@@ -23,12 +27,16 @@ from .virtual import VirtualClock, limit_virtual_time, require_virtual_time
 
 __all__ = ["VirtualCluster"]
 
+_OPEN_WITHIN = 3600.0
+"""Seconds of virtual time after which a cluster does not wait for its nodes any more."""
+
 
 class VirtualCluster(Cluster):
     """A `Cluster` under virtual time: it starts no thread, and a job that sleeps for an hour takes milliseconds.
 
-    Enter it where `run` or `virtual_backend` have made the time virtual. From then on, until the event loop ends, all file work
-    of the library is done in the event loop. A cluster of the same composition, seed and jobs takes the same course.
+    Enter it where `run` or `virtual_backend` have made the time virtual. It opens when every node has been heard of. From then
+    on, until the event loop ends, all file work of the library is done in the event loop. A cluster of the same composition, seed
+    and jobs takes the same course.
 
     Args:
         nodes: Where executions run; None is one node, ``"virtual"``, with a `SimulatedEngine` each for ``docker``, ``wasm`` and
@@ -42,7 +50,8 @@ class VirtualCluster(Cluster):
 
     Raises:
         InvalidSpecError: From the constructor: as `Cluster`; or a node has a `WasmExecutor`, which needs threads.
-        VirtualTimeError: On entering: the time is not virtual. From the block: it has taken longer than the limit.
+        VirtualTimeError: On entering: the time is not virtual, or a node was not heard of within an hour. From the block: it has
+            taken longer than the limit.
     """
 
     def __init__(
@@ -58,7 +67,7 @@ class VirtualCluster(Cluster):
         composed = [_virtual_node()] if nodes is None else nodes
         super().__init__(composed, transport=transport, store=store, data_dir=data_dir, clock=VirtualClock())
         _refuse_threads(self._nodes)
-        _check_links(transport, self._nodes)
+        _check_parties(transport, self._nodes)
         self._ids = random.Random(seed)  # noqa: S311 - they need not be secret
         self._limit = limit
 
@@ -70,6 +79,18 @@ class VirtualCluster(Cluster):
         async with super().__asynccontextmanager__():
             with limit_virtual_time(self._limit):
                 yield self
+
+    async def _open(self, tasks: TaskGroup) -> None:
+        """Open, or say which node it waits for: no clock is in a hurry here."""
+        with anyio.move_on_after(_OPEN_WITHIN) as scope:
+            await super()._open(tasks)
+        if scope.cancelled_caught:
+            heard = {state.name for state in self._orchestrator.nodes()} if self._orchestrator else set[str]()
+            silent = ", ".join(node.name for node in self._nodes if node.name not in heard)
+            raise VirtualTimeError(
+                f"the cluster opens when every node has been heard of, and {silent} was not within an hour",
+                hint="have the transport's plan begin later, as by cut(1)",
+            )
 
     def _new_incarnation(self) -> str:
         return f"{self._ids.getrandbits(24):06x}"
@@ -88,13 +109,13 @@ def _virtual_node() -> Node:
     return Node("virtual", engines, resources=Resources(cpu=16, memory="64GiB", disk="1TiB"))
 
 
-def _check_links(transport: Transport | None, nodes: Iterable[Node]) -> None:
-    """See that the links of a plan are between parties that there are: one that never breaks proves nothing."""
+def _check_parties(transport: Transport | None, nodes: Iterable[Node]) -> None:
+    """See that a plan names parties that there are: a fault that never happens proves nothing."""
     if not isinstance(transport, SimulatedTransport):
         return
     problems = Problems()
     known = {ORCHESTRATOR, *(node.name for node in nodes)}
-    for name in sorted(transport.linked - known):
+    for name in sorted(transport.parties - known):
         problems.add("transport.plan", f"{shown(name)} is no party: they are {', '.join(sorted(known))}")
     problems.check()
 

@@ -116,7 +116,11 @@ def _simulate_cluster(seed: int, options: Options) -> Report:
     backend: BackendName = "trio" if options.runner == "trio" else "asyncio"
     try:
         history = run_cluster(
-            seed, _FAULTS[options.faults], jobs=options.jobs // 5, nodes=options.nodes // 2, backend=backend
+            seed,
+            _FAULTS[options.faults],
+            jobs=max(1, options.jobs // 5),
+            nodes=max(1, options.nodes // 2),
+            backend=backend,
         )
     except Exception as error:  # noqa: BLE001 - a cluster that raises is what is looked for
         return Report(seed, 0, violation=f"{type(error).__name__}: {error}")
@@ -168,10 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
-    return number
+    return int(text)
 
 
 def _run_one(seed: int, options: Options, *, trace: bool) -> int:

@@ -196,9 +196,11 @@ class SimulatedTransport(MemoryTransport):
         problems.check()
 
     @property
-    def linked(self) -> frozenset[str]:
-        """The parties whose links the plan cuts."""
-        return frozenset(party for fault in self._links for party in (fault.first, fault.second))
+    def parties(self) -> frozenset[str]:
+        """The parties that the plan names."""
+        linked = {party for fault in self._links for party in (fault.first, fault.second)}
+        named = {party for fault in self._messages for party in (fault.sender, fault.recipient)}
+        return frozenset(linked | {party for party in named if party is not None})
 
     async def _send(self, envelope: Envelope) -> None:
         time = self._time()

@@ -99,8 +99,6 @@ class ExecutionRules:
             raise ViolationError("I8", f"{execution.id} goes from {before.state.value} to {state.value}")
         if before is None or before.state is not state or before.ending is not execution.ending:
             self.since[execution.id] = (execution, world.now)
-        if before is not None and before.accepted_at is None and execution.accepted_at is not None:
-            self.not_now.pop((execution.job_id, execution.node, execution.node_revision), None)
         if execution.ending is not None:
             self._asked.setdefault(execution.id, world.now)
             self._not_too_early(before, execution)
