@@ -23,10 +23,10 @@ ON_TWO_CORES = ("--processes", "2")
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PYPROJECT), "{}.{}".format(*sys.version_info)]))
 
 
-def install(session: nox.Session, *groups: str, project: bool = True) -> None:
-    """Install dependency groups, and the project as a user gets it."""
+def install(session: nox.Session, *groups: str, project: bool = True, extra: str = "") -> None:
+    """Install dependency groups, and the project as a user gets it, with an extra."""
     requirements = nox.project.dependency_groups(PYPROJECT, *groups)
-    session.install(*requirements, *(["."] if project else []))
+    session.install(*requirements, *([f".[{extra}]" if extra else "."] if project else []))
 
 
 @nox.session
@@ -68,6 +68,13 @@ def campaign(session: nox.Session) -> None:
     """Run 20,000 simulated worlds; takes about an hour on two cores."""
     install(session, "test")
     session.run(*SIMULATE, *ON_TWO_CORES, "--seeds", "20000", *session.posargs)
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Execute the example notebook, and write its page into build/notebook/, with pictures where Chromium is found."""
+    install(session, "notebook", extra="progress")
+    session.run("python", "docs/render_notebook.py", "examples/notebook.ipynb", "build/notebook")
 
 
 @nox.session

@@ -51,7 +51,7 @@ PUBLIC_MODULES = (
 )
 FORBIDDEN_NAMES = {"base", "common", "helpers", "manager", "utils"}
 POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
-IMPORTED_WHEN_USED = {"docker", "multiformats", "ruamel", "trio", "wasmtime"}
+IMPORTED_WHEN_USED = {"docker", "multiformats", "rich", "ruamel", "trio", "wasmtime"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LAYOUT = {

@@ -10,7 +10,6 @@
     │   ├── DocumentSyntaxError         it is no JSON or YAML, or none that is safe to read
     │   ├── InvalidDocumentError        it breaks a rule of the format
     │   └── UnsupportedDocumentError    it asks for what a spec cannot hold
-    ├── MissingExtraError               an optional dependency is not installed (also an ImportError)
     ├── JobConflictError                a job of that id exists with another spec
     ├── JobNotFoundError                no job has that id or prefix
     ├── AmbiguousJobIdError             several jobs share that prefix
@@ -38,6 +37,8 @@
     ├── ClusterClosedError              the cluster is not open
     ├── ClusterFailedError              a fault of the library's own machinery; ``__cause__`` has it
     ├── ResultsGoneError                the results went with the cluster's private directory
+    ├── DestinationError                a file cannot be written where it was asked for
+    ├── MissingExtraError               what was asked for needs a package that is not installed; names the extra
     ├── StoreError                      the job store did not do what was asked
     ├── TransportError                  a party or stream cannot be reached
     ├── VirtualTimeError                the virtual time of a test is missing, stands still for ever, or has run out
@@ -57,6 +58,7 @@ __all__ = [
     "CheckFailedError",
     "ClusterClosedError",
     "ClusterFailedError",
+    "DestinationError",
     "DocumentError",
     "DocumentSyntaxError",
     "EngineError",
@@ -246,6 +248,10 @@ def _listed(problems: Sequence[Problem]) -> str:
 class InexpressibleSpecError(BacalhauError):
     """A valid spec asks for something that the format of Bacalhau v1 has no words for; nothing is left out silently.
 
+    When: `wire.dump_job`.
+
+    What to do: Take the fields that it names out of the spec, or keep the spec in Python.
+
     Attributes:
         problems: All that it cannot say, each with the path of the field of the spec.
         field: The path of the first of them, such as ``retry.backoff``.
@@ -262,6 +268,10 @@ class InexpressibleSpecError(BacalhauError):
 class DocumentError(BacalhauError, ValueError):
     """A text is no job that can be loaded.
 
+    When: `wire.load_job`, as one of the three below.
+
+    What to do: Mend the fields that it names; ``docs/how-to/job-files.md`` shows a job that works.
+
     Attributes:
         problems: Every problem that was found, each with the path of its field in the document.
         field: The path of the first of them, such as ``Tasks[0].Engine.Params.Image``; empty for the document as a whole.
@@ -276,25 +286,44 @@ class DocumentError(BacalhauError, ValueError):
 
 
 class DocumentSyntaxError(DocumentError):
-    """The text is no JSON or YAML, or is too large or too deep to be read safely."""
+    """The text is no JSON or YAML, or is too large or too deep to be read safely.
+
+    When: `wire.load_job`.
+
+    What to do: Mend the text at the line that the message names; give large data as files, not inside of the document.
+    """
 
     code = "document.syntax"
 
 
 class InvalidDocumentError(DocumentError):
-    """The document breaks a rule: a key that does not exist or is given twice, a wrong type, a bad value."""
+    """The document breaks a rule: a key that does not exist or is given twice, a wrong type, a bad value.
+
+    When: `wire.load_job`.
+
+    What to do: Mend the fields that it names; an editor that is given the JSON Schema marks them.
+    """
 
     code = "document.invalid"
 
 
 class UnsupportedDocumentError(DocumentError):
-    """The document is a job of Bacalhau v1, and asks for something that a `JobSpec` cannot hold."""
+    """The document is a job of Bacalhau v1, and asks for something that a `JobSpec` cannot hold.
+
+    When: `wire.load_job`.
+
+    What to do: Take the fields that it names out of the document, or run it by the original.
+    """
 
     code = "document.unsupported"
 
 
 class MissingExtraError(BacalhauError, ImportError):
     """An optional dependency is not installed; the hint has the command that installs it.
+
+    When: `wire.load_job` and `wire.dump_job` with YAML (extra ``yaml``), and ``integrations.progress`` (extra ``progress``).
+
+    What to do: Install the extra, or do without: a job can be JSON as well.
 
     Attributes:
         extra: The name of the extra, such as ``yaml``.
@@ -623,7 +652,12 @@ class VulnerableRuntimeError(EngineError):
 
 
 class BlockingCallError(BacalhauError):
-    """A blocking call where nothing would ever answer it: in the cluster's own thread, or in a fork of its process."""
+    """A blocking call where nothing would ever answer it: in the cluster's own thread, or in a fork of its process.
+
+    When: Every verb of a `blocking.Cluster` and its jobs, called by a function that runs on one of its nodes, or after a fork.
+
+    What to do: Call it in another thread, make a cluster in each process, or use the `Cluster` that is awaited.
+    """
 
     code = "cluster.blocking"
 
@@ -663,6 +697,17 @@ class ResultsGoneError(BacalhauError):
     code = "results.gone"
 
 
+class DestinationError(BacalhauError):
+    """A file that was asked for cannot be written there; nothing was left behind.
+
+    When: ``save`` of a timeline.
+
+    What to do: Give a path of a file in a folder that exists and can be written.
+    """
+
+    code = "destination.error"
+
+
 class StoreError(BacalhauError):
     """The job store did not do what was asked; the change it was given is not to be relied on.
 
@@ -700,6 +745,10 @@ class VirtualTimeError(BacalhauError):
 
 class CheckFailedError(BacalhauError, AssertionError):
     """An implementation of a port breaks a promise of that port, as a check of `bacalhau_sdk.testing.checks` has seen.
+
+    When: A check of `bacalhau_sdk.testing.checks`.
+
+    What to do: Mend the implementation: ``promise`` is what it must do, ``seen`` what it did.
 
     Attributes:
         check: The name of the check.

@@ -31,9 +31,10 @@ from ..errors import (
 from ..host.cancellation import persist
 from ..host.threads import run_blocking, run_stoppable, threads_are_forbidden
 from ..model.data import BytesSource, PathLike, local_path
+from ..model.display import counted
 from ..model.evaluation import Explanation
 from ..model.job import JobSpec, JobType
-from ..model.node import NodeState
+from ..model.node import Nodes
 from ..model.paths import check_job_id
 from ..model.problems import Problems, shown
 from ..model.record import JobEvent
@@ -45,12 +46,13 @@ from ..storage.workspace import Workspace
 from ..stores.memory import MemoryStore
 from ..transports.memory import MemoryTransport
 from .compute import ComputeNode
-from .job import Job
+from .job import Job, Jobs
 from .node import Node
 from .orchestrator import Orchestrator, failure_hint, failure_text
 from .result import Result
 from .streams import ListStream
 from .submission import prepare, refuse_unsupported
+from .timeline import Timeline, timeline_of
 
 __all__ = ["Cluster"]
 
@@ -213,14 +215,14 @@ class Cluster(AsyncContextManagerMixin):
             result.check()
         return result
 
-    async def jobs(self) -> tuple[Job, ...]:
-        """Return all jobs, in the order in which they were submitted.
+    async def jobs(self) -> Jobs:
+        """Return all jobs, a tuple in the order in which they were submitted; a table in a notebook.
 
         Raises:
             ClusterClosedError: The cluster is not open.
             ClusterFailedError: The machinery has failed.
         """
-        return tuple(self._job(job_id) for job_id in self._opened().views)
+        return Jobs(self._job(job_id) for job_id in self._opened().views)
 
     async def job(self, job_id: str) -> Job:
         """Return a job by its id, or by the beginning of its id if no other one begins so.
@@ -255,14 +257,14 @@ class Cluster(AsyncContextManagerMixin):
             )
         return self._job(found[0])
 
-    async def nodes(self) -> tuple[NodeState, ...]:
-        """Return the nodes that are known, with what they offer and what of it is free.
+    async def nodes(self) -> Nodes:
+        """Return the nodes that are known, a tuple, with what they offer and what of it is free; a table in a notebook.
 
         Raises:
             ClusterClosedError: The cluster is not open.
             ClusterFailedError: The machinery has failed.
         """
-        return self._opened().nodes()
+        return Nodes(self._opened().nodes())
 
     async def drain(self, node: str) -> None:
         """Have a node of this cluster take nothing new, and wait until what it has is over, or somebody resumes it.
@@ -310,6 +312,18 @@ class Cluster(AsyncContextManagerMixin):
         orchestrator = self._opened()
         refuse_unsupported(spec, self._engines)
         return orchestrator.explain_spec(spec)
+
+    async def timeline(self) -> Timeline:
+        """Return a picture of what ran where and when: of all jobs and nodes, up to now.
+
+        Raises:
+            ClusterClosedError: The cluster is not open.
+            ClusterFailedError: The machinery has failed.
+        """
+        orchestrator = self._opened()
+        nodes = [node.name for node in orchestrator.nodes()]
+        title = f"{counted(len(nodes), 'node')}, {counted(len(orchestrator.views), 'job')}"
+        return timeline_of(title, orchestrator.views.values(), nodes, orchestrator.now())
 
     def events(self) -> AsyncIterator[JobEvent]:
         """Return what has happened to all jobs: from the start, then live, until the cluster closes.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Self
+from xml.etree.ElementTree import Element
 
 import anyio
+from anyio import lowlevel
 
 from ..errors import (
     BacalhauError,
@@ -27,18 +30,21 @@ from ..host.cancellation import persist
 from ..host.channel import Channel, ChannelClosedError
 from ..host.threads import run_blocking
 from ..model.data import LogEntry
-from ..model.evaluation import Explanation
+from ..model.display import ROWS_MAX, card, counted, duration, element, state_badge, table, visible
+from ..model.evaluation import REASON_MAX, Explanation
 from ..model.execution import Execution, ExecutionState
-from ..model.job import JobSpec, JobState, JobType
+from ..model.job import DockerSpec, FunctionSpec, JobSpec, JobState, JobType, WasmSpec
 from ..model.problems import invalid, is_text, shown
 from ..model.record import JobEvent
+from ..model.timeline import outcome_of
 from ..scheduling.events import CancelJob
 from ..storage.log import decode_frames
 from .orchestrator import JobView, Orchestrator
 from .result import Result, last_lines, read_result
 from .streams import ChannelStream, ListStream
+from .timeline import Timeline, timeline_of
 
-__all__ = ["Job"]
+__all__ = ["Job", "Jobs", "program"]
 
 _LOG_BUFFER = 64
 _LAST_WORDS = 1.0
@@ -152,6 +158,12 @@ class Job:
         view = self._view
         return ListStream(view.events, view.watch, self._ended_or_closed)
 
+    async def timeline(self) -> Timeline:
+        """Return a picture of what ran where and when, from the submit to the end of the job, or up to now."""
+        await lowlevel.checkpoint()
+        title = f"job {self.id}: {self.state.value}, {program(self.spec)}"
+        return timeline_of(title, [self._view], (), self._orchestrator.now())
+
     async def explain(self) -> Explanation:
         """Say why the job is where it is, why not elsewhere, or why not at all.
 
@@ -206,6 +218,24 @@ class Job:
     def __repr__(self) -> str:
         """Return the id and the state."""
         return f"<Job {self.id}: {self.state.value}>"
+
+    def _repr_html_(self) -> str:
+        record = self._view.record
+        now = self._orchestrator.now()
+        parts = [element("div", program(self.spec), class_="bac-note")]
+        if record.reason:
+            parts.append(element("div", visible(record.reason, REASON_MAX), class_="bac-note"))
+        executions = self.executions[-ROWS_MAX:]
+        left = len(self.executions) - len(executions)
+        if left:
+            note = f"the last {ROWS_MAX} of {counted(len(self.executions), 'execution')}"
+            parts.append(element("div", note, class_="bac-note"))
+        if executions:
+            columns = ("partition", "attempt", "node", "state", "began after", "took", "")
+            rows = [_cells(execution, record.created_at, now) for execution in executions]
+            parts.append(table(columns, rows, numbers=("partition", "attempt", "began after", "took")))
+        head = [element("strong", f"job {visible(self.id)} "), state_badge(self.state.value)]
+        return card(head, *parts)
 
     async def _abandon(self) -> None:
         """Cancel the job on behalf of an owner that is being left, whatever else goes on."""
@@ -340,6 +370,60 @@ class Job:
                             await channel.put(entry)
         finally:
             pump.done.set()
+
+
+class Jobs(tuple[Job, ...]):
+    """Jobs; a tuple, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        counts = Counter(job.state for job in self)
+        states = ", ".join(f"{counts[state]:,} {state.value}" for state in JobState if counts[state])
+        head: list[Element | str] = [
+            element("strong", counted(len(self), "job")),
+            f": {states}" if states else "",
+        ]
+        rows = [
+            (job.id, state_badge(job.state.value), program(job.spec), f"{len(job.executions):,}")
+            for job in self[-ROWS_MAX:]
+        ]
+        parts = (
+            [table(("job", "state", "program", "executions"), rows, numbers=("executions",))] if rows else []
+        )
+        if len(self) > ROWS_MAX:
+            parts.append(element("div", f"the last {ROWS_MAX} are shown", class_="bac-note"))
+        return card(head, *parts)
+
+
+def program(spec: JobSpec) -> str:
+    """Say in one line what a job runs, and how many times."""
+    match spec.engine:
+        case (
+            DockerSpec(image=name, args=args)
+            | WasmSpec(name=name, args=args)
+            | FunctionSpec(name=name, args=args)
+        ):
+            words = [name, *args]
+        case _:
+            words = []
+    count = f" ({counted(spec.count, 'partition')})" if spec.count > 1 else ""
+    return visible(f"{spec.engine.engine}: {' '.join(words)}") + count
+
+
+def _cells(execution: Execution, submitted: float, now: float) -> tuple[Element | str, ...]:
+    """Return the cells of an execution in the table of its job."""
+    begin = execution.started_at
+    end = execution.ended_at if execution.ended_at is not None else now
+    return (
+        str(execution.partition_index),
+        str(execution.attempt),
+        execution.node,
+        state_badge(execution.state.value),
+        duration(begin - submitted) if begin is not None else "",
+        duration(end - begin) if begin is not None else "",
+        outcome_of(execution),
+    )
 
 
 class _Pump:

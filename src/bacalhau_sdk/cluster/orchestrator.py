@@ -150,6 +150,10 @@ class Orchestrator:
         if not request.handled:
             self.check_open()
 
+    def now(self) -> float:
+        """Return the time by which records are made, in seconds."""
+        return self._clock.now()
+
     def explain(self, job_id: str) -> Explanation:
         """Say why a job is where it is."""
         return self._core.explain(job_id, self._clock.now())

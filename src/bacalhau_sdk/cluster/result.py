@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from ..errors import NonZeroExitError, ResultsGoneError
 from ..model.data import PathLike, local_path
+from ..model.display import ROWS_MAX, card, duration, element, last_part, moment, state_badge, table, visible
 from ..model.execution import Execution, Outcome
 from ..model.frozenmap import FrozenMap
 from ..model.problems import invalid, printable, shown_path
@@ -161,6 +162,31 @@ class Result:
         """
         return self._folder.at("stderr")
 
+    def _repr_html_(self) -> str:
+        badge = state_badge("COMPLETED" if self.exit_code == 0 else "FAILED", f"exit code {self.exit_code}")
+        head = [element("strong", f"result of job {visible(self.job_id)} "), badge]
+        place = (
+            f"partition {self.partition_index}, attempt {self.attempt}, on node {visible(self.node)}; "
+            f"took {duration(self.duration)}, ended {moment(self.ended_at)}"
+        )
+        parts = [element("div", place, class_="bac-note")]
+        for name, text, truncated in (
+            ("stdout", self.stdout, self.stdout_truncated),
+            ("stderr", self.stderr, self.stderr_truncated),
+        ):
+            shown, cut = last_part(text)
+            if shown:
+                note = f"{name}, the end of it" if cut else name
+                note += "; what the workload wrote was cut off" if truncated else ""
+                parts += (
+                    element("div", note, class_="bac-note"),
+                    element("pre", shown, class_="bac-text"),
+                )
+        if self.outputs:
+            rows = [(output.name, _place(output)) for output in list(self.outputs.values())[:ROWS_MAX]]
+            parts.append(table(("output", "folder"), rows))
+        return card(head, *parts)
+
     def check(self) -> None:
         """Do nothing if the exit code is 0.
 
@@ -191,6 +217,13 @@ def last_lines(stderr: str) -> str:
     """Return the last lines of a stderr, in printable characters, as a message ends with them; empty when there are none."""
     lines = [printable(line[:_LINE_LENGTH]) for line in stderr.rstrip().splitlines()[-_LAST_LINES:]]
     return "\n  stderr: " + "\n  stderr: ".join(lines) if lines else ""
+
+
+def _place(output: Output) -> str:
+    try:
+        return str(output.path)
+    except ResultsGoneError:
+        return "gone: it lay in the private folder of a cluster that has closed"
 
 
 def read_result(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import enum
+from xml.etree.ElementTree import Element
 
 from attrs import frozen
 
+from .display import ROWS_MAX, card, counted, element, state_badge, table, visible
 from .job import JobState
 from .node import Refusal
 
 __all__ = ["Evaluation", "Explanation", "Trigger"]
+
+REASON_MAX = 1000
 
 
 class Trigger(enum.Enum):
@@ -43,7 +47,7 @@ class Evaluation:
 
 @frozen
 class Explanation:
-    """Why a job is where it is, why not elsewhere, or why not at all. ``str()`` of it is for a terminal.
+    """Why a job is where it is, why not elsewhere, or why not at all. ``str()`` is for a terminal; a notebook shows a table.
 
     Attributes:
         job_id: The job, or empty when a spec was asked about that has not been submitted.
@@ -73,3 +77,22 @@ class Explanation:
         lines += [f"  node {name}: could take it now" for name in self.candidates]
         lines += [f"  {refusal}" for refusal in self.refusals]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        if self.state is not None:
+            head = [element("strong", f"job {visible(self.job_id)} "), state_badge(self.state.value)]
+        else:
+            head = [element("strong", f"this job would be {visible(self.outlook)}")]
+        parts: list[Element] = []
+        if self.reason:
+            parts.append(element("div", visible(self.reason, REASON_MAX), class_="bac-note"))
+        if self.placed:
+            parts.append(table(("executions",), [(line,) for line in self.placed[:ROWS_MAX]]))
+        rows: list[tuple[str, ...]] = [(name, "could take it now", "", "", "") for name in self.candidates]
+        rows += [(each.node, each.check.value, each.asked, each.offered, each.hint) for each in self.refusals]
+        if rows:
+            parts.append(table(("node", "check", "asked for", "offers", "hint"), rows[:ROWS_MAX]))
+        left = max(0, len(self.placed) - ROWS_MAX) + max(0, len(rows) - ROWS_MAX)
+        if left:
+            parts.append(element("div", f"and {counted(left, 'more line')}", class_="bac-note"))
+        return card(head, *parts)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
+from xml.etree.ElementTree import Element
 
 from attrs import field, frozen
 
+from .display import ROWS_MAX, card, counted, element, state_badge, table, visible
 from .frozenmap import FrozenMap
 from .network import NetworkType
 from .platform import PlatformSupport
-from .resources import Resources
+from .resources import Resources, format_bytes
 
-__all__ = ["Check", "EngineInfo", "NodeInfo", "NodeState", "Refusal"]
+__all__ = ["Check", "EngineInfo", "NodeInfo", "NodeState", "Nodes", "Refusal"]
 
 
 @frozen
@@ -80,6 +82,54 @@ class NodeState:
     def name(self) -> str:
         """The name of the node."""
         return self.info.name
+
+    def _repr_html_(self) -> str:
+        head = [element("strong", f"node {visible(self.name)}")]
+        return card(head, table(_COLUMNS, [_cells(self)], numbers=("executions",)))
+
+
+class Nodes(tuple[NodeState, ...]):
+    """Nodes; a tuple, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        rows = [_cells(node) for node in self[:ROWS_MAX]]
+        left = len(self) - len(rows)
+        more = [element("div", f"and {counted(left, 'more node')}", class_="bac-note")] if left else []
+        head = [element("strong", counted(len(self), "node"))]
+        return card(head, table(_COLUMNS, rows, numbers=("executions",)), *more)
+
+
+_COLUMNS = ("node", "state", "engines", "executions", "free", "capacity", "labels")
+
+
+def _cells(node: NodeState) -> tuple[Element | str, ...]:
+    if node.lost_at is not None:
+        state = state_badge("LOST")
+    else:
+        state = state_badge("DRAINING") if node.info.draining else state_badge("READY")
+    # Those that every node has say nothing new here.
+    labels = ", ".join(f"{key}={value}" for key, value in node.info.labels.items() if key != "name")
+    return (
+        node.name,
+        state,
+        ", ".join(_engine(engine) for engine in node.info.engines.values()),
+        f"{node.executions} of {node.info.max_executions}",
+        _room(node.free),
+        _room(node.info.capacity),
+        labels,
+    )
+
+
+def _engine(engine: EngineInfo) -> str:
+    platforms = ", ".join(map(str, engine.platforms))
+    return f"{engine.name} ({platforms})" if platforms else engine.name
+
+
+def _room(resources: Resources) -> str:
+    gpus = f", GPUs: {resources.gpu}" if resources.gpu else ""
+    return f"{resources.cpu:g} CPU, {format_bytes(resources.memory)}{gpus}"
 
 
 class Check(enum.Enum):
