@@ -223,6 +223,12 @@ def test_a_failure_shows_the_seed_and_how_to_repeat_it(run: Run) -> None:
     assert "- bacalhau -" not in run("", "--bacalhau-seed=8").stdout.str()
 
 
+def test_a_seed_that_is_a_parameter_is_the_one_that_is_shown(run: Run) -> None:
+    result = run("@pytest.mark.parametrize('bacalhau_seed', [7])" + FAILS_WITH_SEVEN)
+    result.assert_outcomes(failed=1)
+    assert "seed 7; again: pytest 'test_jobs.py::test_chance[7]' --bacalhau-seed=7" in result.stdout.str()
+
+
 def test_the_seed_decides_what_happens(run: Run) -> None:
     code = """
 @pytest.mark.anyio
