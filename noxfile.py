@@ -5,6 +5,7 @@ Everything is installed by pip, into environments under ``.nox/``; nothing is fe
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,6 +42,32 @@ def tests(session: nox.Session) -> None:
     """Run the tests; ``-- ARGS`` go to pytest."""
     install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Install the wheel beside pytest, as a test author does, and use the plugin with no configuration at all."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder)
+    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+    [built] = folder.glob("*.whl")
+    session.install(f"{built}[pytest,trio]")
+    suite = folder / "suite"
+    suite.mkdir()
+    session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
+    with session.chdir(suite):
+        fixtures = str(session.run("pytest", "--fixtures", silent=True))
+        for name in ("bacalhau_cluster", "bacalhau_run", "bacalhau_seed"):
+            if f"\n{name} -- " not in fixtures:
+                session.error(f"pytest --fixtures does not list {name}:\n{fixtures}")
+        strict = ["pytest", "-W", "error"]
+        session.run(*strict)
+        # Beside other plugins, in any order, and in several processes.
+        session.install("pytest-asyncio", "pytest-randomly", "pytest-xdist")
+        strict += ["-o", "asyncio_default_fixture_loop_scope=function"]
+        session.run(*strict, "-n", "2", "--bacalhau-seed=random")
+        session.run(*strict, "-o", "asyncio_mode=auto")
+        session.run(*strict, "-o", "anyio_mode=auto")
 
 
 @nox.session

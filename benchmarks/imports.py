@@ -1,4 +1,4 @@
-"""What ``import bacalhau_sdk`` costs, beside the import of attrs, cattrs and anyio; each in a fresh interpreter."""
+"""What the values and errors of ``bacalhau_sdk`` cost, beside attrs, cattrs and anyio; each in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 RUNS = 15
 TIMED = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
-OURS = "import bacalhau_sdk"
+OURS = "import bacalhau_sdk; bacalhau_sdk.errors, bacalhau_sdk.JobSpec"  # the values and errors; the rest is imported when used
 THEIRS = "import attrs, cattrs, anyio"
 
 

@@ -1,1 +1,1 @@
-"""What ties the library to others; each module needs the extra of its name, and uses the public face only."""
+"""What fits the library into other tools, a module each; they use its public face, as anybody does."""

@@ -1,0 +1,490 @@
+"""The pytest plugin, in suites that pytest runs in a process of its own, with no configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from tests.integrations import how_to
+
+pytest_plugins = ["pytester"]
+
+MODULE = "bacalhau_sdk.integrations.pytest_plugin"
+# Where the library is installed, as by nox, pytest has found the plugin already.
+LOADED = () if any(found.value == MODULE for found in entry_points(group="pytest11")) else ("-p", MODULE)
+HEAD = """
+import asyncio, os, subprocess, sys, tempfile, threading
+import anyio, pytest
+import bacalhau_sdk as bac
+from bacalhau_sdk import testing
+from bacalhau_sdk.testing import link, messages, on
+
+SPEC = bac.JobSpec.docker("busybox:1.37")
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Write a module of tests, if one is given, and run it."""
+
+    def run(code: str = "", *arguments: str) -> pytest.RunResult:
+        if code:
+            (pytester.path / "test_jobs.py").write_text(HEAD + code, encoding="utf-8")
+        return pytester.runpytest_subprocess(*LOADED, "-W", "error", *arguments)
+
+    return run
+
+
+def messages_of(result: pytest.RunResult) -> str:
+    """Return what pytest wrote, without the marks at the beginnings of lines."""
+    return re.sub(r"^E +", "", result.stdout.str(), flags=re.MULTILINE)
+
+
+# ---- Clusters ----
+
+
+def test_the_marks_say_what_the_nodes_are(run: Run) -> None:
+    result = run("""
+@pytest.mark.bacalhau_node("edge", engines="wasm", labels={"zone": "field"})
+@pytest.mark.bacalhau_node("rack", engines=["wasm", "docker"], platforms="linux/arm64", emulated=["linux/amd64"],
+                           resources=bac.Resources(cpu=2, memory="1GiB", disk="1GiB"))
+async def test_nodes(bacalhau_cluster):
+    edge, rack = (state.info for state in await bacalhau_cluster.nodes())
+    assert (edge.name, rack.name) == ("edge", "rack")
+    assert edge.labels["zone"] == "field"
+    assert list(edge.engines) == ["wasm"]
+    assert rack.capacity.cpu == 2
+    assert [(str(found.platform), found.emulated) for found in rack.engines["docker"].platforms] == [
+        ("linux/arm64", False), ("linux/amd64", True)]
+
+@pytest.mark.bacalhau_node("rack", plan=[on().runs(7 * 3600).exits(3)])
+async def test_hours(bacalhau_cluster):
+    result = await bacalhau_cluster.run(SPEC, check=False)
+    assert (result.node, result.exit_code, result.ended_at) == ("rack", 3, 7 * 3600)
+
+async def test_without_a_mark_there_is_a_node_for_everything(bacalhau_cluster):
+    for spec in (SPEC, bac.JobSpec.function("count"), bac.JobSpec.docker("busybox", platform="linux/arm64")):
+        assert (await bacalhau_cluster.run(spec)).node == "virtual"
+
+@pytest.mark.bacalhau_node("shared", labels={"of": "class"})
+class TestOfAClass:
+    async def test_of_the_class(self, bacalhau_cluster):
+        [state] = await bacalhau_cluster.nodes()
+        assert (type(self).__name__, state.info.labels["of"]) == ("TestOfAClass", "class")
+
+    @pytest.mark.bacalhau_node("shared", labels={"of": "test"})
+    @pytest.mark.bacalhau_node("more")
+    async def test_a_closer_mark_wins(self, bacalhau_cluster):
+        assert [(state.info.name, state.info.labels.get("of")) for state in await bacalhau_cluster.nodes()] == [
+            ("shared", "test"), ("more", None)]
+
+@pytest.mark.bacalhau(faults=[link("lost").cut(10)])
+@pytest.mark.bacalhau_node("lost", plan=[on().runs(600)])
+@pytest.mark.bacalhau_node("other")
+async def test_faults(bacalhau_cluster):
+    spec = bac.JobSpec.docker("busybox", selector=bac.Selector(prefer="name = lost"), retry=bac.RetryPolicy(2))
+    assert (await bacalhau_cluster.run(spec)).node == "other"
+
+@pytest.mark.usefixtures("bacalhau_cluster")
+async def test_virtual_time():
+    await anyio.sleep(80000)
+    assert anyio.current_time() == 80000
+
+@pytest.mark.bacalhau
+async def test_a_cluster_of_ones_own():
+    async with testing.VirtualCluster() as cluster:
+        assert (await cluster.run(SPEC)).exit_code == 0
+""")
+    result.assert_outcomes(passed=8)
+
+
+@pytest.mark.parametrize("given", ["marks", "anyio_mode=auto"])
+def test_both_backends(run: Run, given: str) -> None:
+    mark, mode = ("@pytest.mark.anyio", "strict") if given == "marks" else ("", "auto")
+    result = run(
+        f"""
+seen = set()
+
+{mark}
+async def test_hours(bacalhau_cluster, anyio_backend_name):
+    await anyio.sleep(80000)
+    assert (await bacalhau_cluster.run(SPEC)).ended_at == 80000
+    seen.add(type(anyio.lowlevel.current_token().native_token).__module__.partition(".")[0])
+    assert anyio_backend_name in str(anyio.lowlevel.current_token().native_token) or anyio_backend_name == "asyncio"
+
+@pytest.fixture(scope="module", autouse=True)
+def both():
+    yield
+    assert seen == {{"bacalhau_sdk", "trio"}}  # whose event loops they are
+""",
+        "-o",
+        f"anyio_mode={mode}",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_async_fixtures_share_the_virtual_loop_of_the_backend(run: Run) -> None:
+    result = run(f"""
+pytestmark = pytest.mark.anyio
+
+{how_to.async_fixture()}
+@pytest.fixture
+async def slept():
+    await anyio.sleep(3600)
+    return anyio.lowlevel.current_token()
+
+async def test_the_loop_is_one(bacalhau_cluster, slept):
+    assert anyio.current_time() == 3600
+    assert anyio.lowlevel.current_token() == slept
+    assert (await bacalhau_cluster.run(SPEC)).ended_at == 3600
+
+@pytest.mark.bacalhau(limit=60)
+async def test_the_limit_holds(slept):
+    with pytest.raises(TimeoutError):
+        with anyio.fail_after(59):
+            await anyio.sleep_forever()
+    await anyio.sleep(2)
+""")
+    result.assert_outcomes(passed=2, failed=2)
+    assert "VirtualTimeError: ran out of virtual time: not done after 60 seconds" in messages_of(result)
+
+
+def test_async_fixtures_in_real_time_are_refused(run: Run) -> None:
+    result = run("""
+@pytest.fixture
+async def real():
+    await anyio.sleep(0)
+
+@pytest.mark.anyio
+async def test_with_it(bacalhau_cluster, real):
+    pass
+""")
+    result.assert_outcomes(failed=2)
+    assert messages_of(result).count("an async fixture of this test runs in real time") == 2
+    assert "have a fixture anyio_backend return testing.virtual_backend(" in messages_of(result)
+
+
+def test_plain_tests_run_functions_under_virtual_time(run: Run) -> None:
+    result = run("""
+async def night(hours, error=None):
+    async with testing.VirtualCluster() as cluster:
+        await anyio.sleep(hours * 3600)
+        if error:
+            raise error
+        return (await cluster.run(SPEC)).ended_at
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_it_returns(bacalhau_run, backend):
+    assert bacalhau_run(night, 8, backend=backend) == 8 * 3600
+
+def test_what_it_raises(bacalhau_run):
+    error = LookupError("mine")
+    with pytest.raises(LookupError) as raised:
+        bacalhau_run(night, 1, error)
+    assert raised.value is error
+
+@pytest.mark.bacalhau(limit=100)
+def test_the_limit(bacalhau_run):
+    with pytest.raises(bac.errors.VirtualTimeError, match="after 100 seconds"):
+        bacalhau_run(night, 1)
+    with pytest.raises(bac.errors.VirtualTimeError, match="after 200 seconds"):
+        bacalhau_run(night, 1, limit=200)
+""")
+    result.assert_outcomes(passed=4)
+
+
+# ---- The seed ----
+
+
+FAILS_WITH_SEVEN = """
+async def test_chance(bacalhau_cluster, bacalhau_seed):
+    assert bacalhau_seed != 7
+"""
+
+
+def test_a_failure_shows_the_seed_and_how_to_repeat_it(run: Run) -> None:
+    assert run(FAILS_WITH_SEVEN).ret == 0
+    failed = run("", "--bacalhau-seed=7")
+    failed.assert_outcomes(failed=1)
+    [line] = re.findall(r"^seed 7; again: pytest (.*)$", failed.stdout.str(), re.MULTILINE)
+    again = run("", *shlex.split(line))
+    again.assert_outcomes(failed=1)
+    assert "- bacalhau -" in again.stdout.str()
+    assert "seed 7; again" in again.stdout.str()
+    assert "- bacalhau -" not in run("", "--bacalhau-seed=8").stdout.str()
+
+
+def test_a_seed_that_is_a_parameter_is_the_one_that_is_shown(run: Run) -> None:
+    result = run("@pytest.mark.parametrize('bacalhau_seed', [7])" + FAILS_WITH_SEVEN)
+    result.assert_outcomes(failed=1)
+    assert "seed 7; again: pytest 'test_jobs.py::test_chance[7]' --bacalhau-seed=7" in result.stdout.str()
+
+
+def test_the_seed_decides_what_happens(run: Run) -> None:
+    code = """
+@pytest.mark.anyio
+@pytest.mark.bacalhau(faults=[messages().lost(0.3).delayed(0.5, 0.1, 6)])
+async def test_course(bacalhau_cluster, bacalhau_seed, anyio_backend):
+    jobs = [await bacalhau_cluster.submit(SPEC) for _ in range(3)]
+    ends = [(await job.wait(), anyio.current_time()) for job in jobs]
+    with open(f"{bacalhau_seed}-{anyio_backend}", "a") as file:
+        print([job.id for job in jobs], ends, sep=";", file=file)
+
+@pytest.mark.parametrize("bacalhau_seed", [5, 6])
+def test_a_parameter_wins(bacalhau_seed, bacalhau_run):
+    assert bacalhau_seed in (5, 6)
+
+@pytest.mark.bacalhau(seed=9)
+def test_a_mark_wins(bacalhau_seed):
+    assert bacalhau_seed == 9
+"""
+    first = run(code, "--bacalhau-seed=1")
+    first.assert_outcomes(passed=5)
+    run("", "--bacalhau-seed=1")
+    run("", "--bacalhau-seed=2")
+    for backend in ("asyncio", "trio"):
+        one, again = Path(f"1-{backend}").read_text(encoding="utf-8").splitlines()
+        assert one == again
+        [other] = Path(f"2-{backend}").read_text(encoding="utf-8").splitlines()
+        assert all(ours != theirs for ours, theirs in zip(one.split(";"), other.split(";"), strict=True))
+
+
+def test_a_seed_can_be_drawn(run: Run) -> None:
+    code = "def test_it(bacalhau_seed):\n    assert bacalhau_seed < 0\n"
+    shown = re.compile(r"^seed (\d+); again: .* --bacalhau-seed=(\d+)$", re.MULTILINE)
+    seeds = {shown.findall(run(code, "--bacalhau-seed=random").stdout.str())[0] for _ in range(2)}
+    assert len(seeds) == 2
+    assert all(seed == again for seed, again in seeds)
+
+
+def test_a_seed_that_is_none_is_refused(run: Run) -> None:
+    result = run(FAILS_WITH_SEVEN, "--bacalhau-seed=seven")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--bacalhau-seed: 'seven' is neither a whole number nor 'random'" in result.stderr.str()
+
+
+# ---- What a test leaves behind ----
+
+
+LEAKS = {
+    "task": (
+        "keep.append(asyncio.create_task(asyncio.sleep(100), name='forgotten'))",
+        "task 'forgotten': sleep",
+    ),
+    "thread": (
+        "keep.append(threading.Event()); threading.Thread(target=keep[-1].wait, name='busy', daemon=True).start()",
+        "thread 'busy'",
+    ),
+    "descriptor": ("keep.append(open(__file__))", "file descriptor"),
+    "process": (
+        "keep.append(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE))",
+        "child process",
+    ),
+    "zombie": (
+        "keep.append(subprocess.Popen(['true'])); os.waitid(os.P_PID, keep[-1].pid, os.WEXITED | os.WNOWAIT)",
+        "which has ended, but nobody waited for it",
+    ),
+    "folder": ("keep.append(tempfile.mkdtemp(prefix='mine-'))", "temporary folder mine-"),
+    "file": (
+        "keep.append(tempfile.mkstemp(prefix='mine-')); os.close(keep[-1][0])",
+        "temporary file mine-",
+    ),
+    "file_of_a_process": (
+        "subprocess.run([sys.executable, '-c', 'import tempfile; tempfile.mkdtemp(prefix=\"mine-\")'], check=True)",
+        "temporary folder mine-",
+    ),
+}
+TIDY = """
+@pytest.mark.bacalhau
+async def test_a_task_that_has_been_told_to_end():
+    asyncio.create_task(asyncio.sleep(100)).cancel()
+
+@pytest.mark.bacalhau
+async def test_a_file_in_a_cycle():
+    cycle = [open(__file__)]
+    cycle.append(cycle)
+
+@pytest.mark.bacalhau
+async def test_a_thread_that_is_about_to_end():
+    class Ends(threading.Thread):
+        def join(self, timeout=None):
+            last.set()
+            super().join(timeout)
+    last = threading.Event()
+    Ends(target=last.wait, daemon=True).start()
+
+async def test_what_is_tidied_up(bacalhau_cluster):
+    with tempfile.TemporaryDirectory(), tempfile.NamedTemporaryFile(), open(__file__):
+        pass
+    thread = threading.Thread(target=int)
+    thread.start()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+@pytest.fixture
+def held(tmp_path):
+    with open(__file__) as file:
+        yield file
+
+async def test_what_a_fixture_holds(bacalhau_cluster, held, tmp_path):
+    (tmp_path / "file").touch()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors and processes are looked at on Linux only")
+def test_what_is_left_behind_is_named(run: Run) -> None:
+    tests = "".join(
+        f"@pytest.mark.bacalhau\nasync def test_{name}():\n    {statement}\n\n"
+        for name, (statement, _) in LEAKS.items()
+    )
+    result = run(
+        "keep = []\n" + tests + TIDY, "-W", "default::ResourceWarning", "-p", "no:unraisableexception"
+    )
+    result.assert_outcomes(failed=len(LEAKS), passed=5)
+    for name, (_, expected) in LEAKS.items():
+        [told] = re.findall(
+            rf"^_+ test_{name} _+\nthe test left behind:\n((?:  .*\n)+)", result.stdout.str(), re.MULTILINE
+        )
+        assert expected in told
+        # A process has a pipe, too.
+        assert told.count("\n") == (2 if name == "process" else 1), told
+
+
+def test_a_leak_in_a_plain_test_or_on_trio_is_found(run: Run) -> None:
+    result = run("""
+keep = []
+
+async def forgets():
+    keep.append(asyncio.create_task(asyncio.sleep(100), name="forgotten"))
+
+def test_plain(bacalhau_run):
+    bacalhau_run(forgets)
+
+@pytest.mark.anyio
+@pytest.mark.bacalhau
+async def test_both():
+    import trio
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        await forgets()
+    else:
+        keep.append(trio.lowlevel.spawn_system_task(trio.sleep, 100, name="forgotten"))
+""")
+    result.assert_outcomes(failed=3)
+    assert result.stdout.str().count("task 'forgotten'") == 3
+
+
+def test_a_test_that_fails_is_not_told_what_it_leaves(run: Run) -> None:
+    result = run("""
+async def test_it(bacalhau_cluster):
+    tempfile.mkdtemp()
+    raise LookupError("mine")
+""")
+    result.assert_outcomes(failed=1)
+    assert "LookupError: mine" in messages_of(result)
+    assert "left behind" not in result.stdout.str()
+    assert "pytest_run.py" not in result.stdout.str()
+
+
+def test_the_check_can_be_turned_off(run: Run) -> None:
+    result = run("""
+@pytest.mark.bacalhau(leak_check=False)
+async def test_it(bacalhau_cluster):
+    keep = asyncio.create_task(asyncio.sleep(100))
+""")
+    result.assert_outcomes(passed=1)
+
+
+# ---- Wrong arguments ----
+
+
+WRONG = {
+    "bacalhau(sed=3)": "pytest.mark.bacalhau: got an unexpected keyword argument 'sed'\n",
+    "bacalhau(3)": "pytest.mark.bacalhau: too many positional arguments",
+    "bacalhau(seed='x')": "pytest.mark.bacalhau.seed: 'x' is not a whole number",
+    "bacalhau(limit=0)": "pytest.mark.bacalhau.limit: 0 is not a number of seconds above 0",
+    "bacalhau(leak_check=1)": "pytest.mark.bacalhau.leak_check: 1 is neither True nor False",
+    "bacalhau(faults=[3])": "pytest.mark.bacalhau.faults.plan[0]: 3 does not say what goes wrong",
+    "bacalhau(faults=[link('typo').cut(1)])": "'typo' is no party: they are orchestrator, virtual",
+    "bacalhau_node()": "pytest.mark.bacalhau_node: missing a required argument: 'name'",
+    "bacalhau_node('a', engine='wasm')": "pytest.mark.bacalhau_node: got an unexpected keyword argument 'engine'",
+    "bacalhau_node('a', platforms='x')": "pytest.mark.bacalhau_node('a').platforms: 'x' is not a platform",
+    "bacalhau_node('a', engines=3)": "pytest.mark.bacalhau_node('a').engines: 3 is neither a text nor a list",
+    "bacalhau_node('a', plan=3)": "pytest.mark.bacalhau_node('a').plan[0]: ",
+    "bacalhau_node('a', labels=3)": "pytest.mark.bacalhau_node('a').labels: 3 is not a mapping",
+    "bacalhau_node('')": "pytest.mark.bacalhau_node('').name: '' is not a node's name",
+    "bacalhau_node('a')\n@pytest.mark.bacalhau_node('a')": "bacalhau_node('a'): another mark of this test has that name",
+}
+
+
+def test_wrong_arguments_are_told_where_they_are(run: Run) -> None:
+    tests = "".join(
+        f"@pytest.mark.{mark}\nasync def test_{number}(bacalhau_cluster):\n    pass\n\n"
+        for number, mark in enumerate(WRONG)
+    )
+    result = run(f"{tests}\ndef test_plain(bacalhau_cluster):\n    pass\n", "-p", "no:randomly")
+    result.assert_outcomes(errors=len(WRONG), failed=1)
+    told = messages_of(result)
+    for number, (mark, expected) in enumerate(WRONG.items()):
+        [section] = re.findall(
+            rf"^_+ ERROR at setup of test_{number} _+\n(.*?)^-+ bacalhau", told, re.MULTILINE | re.DOTALL
+        )
+        assert "bacalhau_sdk.errors.InvalidSpecError: " in section, mark
+        assert expected in section, mark
+    assert "bacalhau_cluster: it is open in an event loop, and a plain test has none" in told
+    assert "Hint: write 'async def'; or run a function with bacalhau_run" in told
+
+
+# ---- What it costs, and how it is found ----
+
+
+MODULES = """
+import json, sys
+
+def pytest_unconfigure():
+    with open("modules.json", "w") as file:
+        json.dump(sorted(sys.modules), file)
+"""
+
+
+@pytest.mark.parametrize("what", ["run", "collect"])
+def test_a_suite_that_does_not_use_it_loads_nothing(pytester: pytest.Pytester, what: str) -> None:
+    pytester.makeconftest(MODULES)
+    pytester.makepyfile("def test_it(tmp_path):\n    pass\n")
+    alone = ("-p", "no:anyio", "-p", "no:randomly", "-p", "no:hypothesispytest")
+    only = ("--collect-only",) if what == "collect" else ()
+
+    def modules(*arguments: str) -> set[str]:
+        assert pytester.runpytest_subprocess(*alone, *only, *arguments).ret == 0
+        return set(json.loads(Path("modules.json").read_text(encoding="utf-8")))
+
+    loaded = modules(*LOADED)
+    ours = {name for name in loaded if name.partition(".")[0] == "bacalhau_sdk"}
+    assert ours == {"bacalhau_sdk", "bacalhau_sdk.integrations", MODULE}
+    without = modules(*(("-p", "no:bacalhau_sdk") if not LOADED else ()))
+    assert {name.partition(".")[0] for name in loaded - without - ours} <= set(sys.stdlib_module_names)
+    assert loaded.isdisjoint({"anyio", "attr", "cattrs", "docker", "trio", "wasmtime"})
+
+
+def test_pytest_lists_fixtures_and_marks(run: Run) -> None:
+    fixtures = run("", "--fixtures").stdout.str()
+    for name in ("bacalhau_cluster", "bacalhau_run", "bacalhau_seed"):
+        assert re.search(rf"^{name} -- .*\n    \S", fixtures, re.MULTILINE), name
+    marks = run("", "--markers").stdout.str()
+    assert "@pytest.mark.bacalhau(*, faults=()" in marks
+    assert "@pytest.mark.bacalhau_node(name, *, engines" in marks
+
+
+def test_the_code_of_the_how_to_runs(run: Run) -> None:
+    code = how_to.module_of_tests()
+    result = run(code)
+    result.assert_outcomes(passed=len(re.findall("^(?:async )?def test_", code, re.MULTILINE)) + 4 + 1)
