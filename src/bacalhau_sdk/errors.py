@@ -261,8 +261,8 @@ class InexpressibleSpecError(BacalhauError):
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        self.field: str = self.problems[0].path if self.problems else ""
-        super().__init__(_listed(self.problems), hint=hint)
+        field = self.problems[0].path if self.problems else ""
+        super().__init__(_listed(self.problems), field=field, hint=hint)
 
 
 class DocumentError(BacalhauError, ValueError):
@@ -281,8 +281,8 @@ class DocumentError(BacalhauError, ValueError):
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        self.field: str = self.problems[0].path if self.problems else ""
-        super().__init__(_listed(self.problems), hint=hint)
+        field = self.problems[0].path if self.problems else ""
+        super().__init__(_listed(self.problems), field=field, hint=hint)
 
 
 class DocumentSyntaxError(DocumentError):

@@ -94,7 +94,7 @@ def specimen(kind: Any) -> BacalhauError:
     if kind is UnsupportedSpecError:
         fields["field"] = "network"
     if kind is MissingExtraError:
-        fields["extra"] = "yaml"
+        fields = {"extra": "yaml", "hint": "look"}
     if kind is errors.CheckFailedError:
         fields = {"check": "it works", "promise": "It works.", "seen": "it does not"}
     made: BacalhauError = kind("boom", **fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from attrs import evolve
 
@@ -11,6 +12,7 @@ from bacalhau_sdk.model.execution import Execution, ExecutionState, Outcome
 from bacalhau_sdk.model.job import JobState
 from bacalhau_sdk.model.message import (
     AcknowledgeExecution,
+    AskForBid,
     CancelExecution,
     Envelope,
     ExecutionUpdate,
@@ -110,9 +112,13 @@ class _NoWordOfResults(OrchestratorCore):
 
 
 class _NoResendOfOffers(OrchestratorCore):
-    def _miss(self, execution: Execution, sequence: int, now: float) -> None:
-        if execution.state is not ExecutionState.ASK_FOR_BID:
-            super()._miss(execution, sequence, now)
+    def _say_again(self, node: str, reported: Mapping[str, ExecutionState], now: float) -> None:
+        before = len(self._changes.sends)
+        super()._say_again(node, reported, now)
+        again = self._changes.sends[before:]
+        self._changes.sends[before:] = [
+            send for send in again if not isinstance(send.envelope.message, AskForBid)
+        ]
 
 
 class _NoResendOfCancels(OrchestratorCore):

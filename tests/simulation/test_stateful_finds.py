@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bacalhau_sdk.model.execution import Execution, ExecutionState
-from bacalhau_sdk.model.message import Envelope, ExecutionUpdate
+from bacalhau_sdk.model.execution import ExecutionState
+from bacalhau_sdk.model.message import AskForBid, Envelope, ExecutionUpdate
 from bacalhau_sdk.model.node import Refusal
 from bacalhau_sdk.model.record import Snapshot
 from bacalhau_sdk.scheduling.compute import ComputeCore
@@ -57,9 +59,13 @@ class _CancelForgottenAtRestart(OrchestratorCore):
 
 
 class _LostOfferNotSentAgain(OrchestratorCore):
-    def _miss(self, execution: Execution, sequence: int, now: float) -> None:
-        if execution.state is not ExecutionState.ASK_FOR_BID:
-            super()._miss(execution, sequence, now)
+    def _say_again(self, node: str, reported: Mapping[str, ExecutionState], now: float) -> None:
+        before = len(self._changes.sends)
+        super()._say_again(node, reported, now)
+        again = self._changes.sends[before:]
+        self._changes.sends[before:] = [
+            send for send in again if not isinstance(send.envelope.message, AskForBid)
+        ]
 
 
 class _LateResultWins(OrchestratorCore):
