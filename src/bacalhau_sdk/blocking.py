@@ -28,14 +28,16 @@ from .abc.store import JobStore
 from .abc.transport import Transport
 from .cluster import cluster as asynchronous
 from .cluster import job as asynchronous_job
+from .cluster.job import jobs_html
 from .cluster.node import Node
 from .cluster.result import Result
+from .cluster.timeline import Timeline
 from .errors import BacalhauError, BlockingCallError, ClusterClosedError
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
 from .model.job import JobSpec, JobState
-from .model.node import NodeState
+from .model.node import Nodes
 from .model.record import JobEvent
 
 __all__ = ["Cluster", "Job"]
@@ -95,15 +97,15 @@ class Cluster:
         """
         return self._engine.call(partial(self._cluster.run, spec, check), "own")
 
-    def jobs(self) -> tuple[Job, ...]:
+    def jobs(self) -> Jobs:
         """Return all jobs, in the order in which they were submitted. See `bacalhau_sdk.Cluster.jobs`."""
-        return tuple(Job(self._engine, job) for job in self._engine.call(self._cluster.jobs))
+        return Jobs(Job(self._engine, job) for job in self._engine.call(self._cluster.jobs))
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id, or by the beginning of its id. See `bacalhau_sdk.Cluster.job`."""
         return Job(self._engine, self._engine.call(partial(self._cluster.job, job_id)))
 
-    def nodes(self) -> tuple[NodeState, ...]:
+    def nodes(self) -> Nodes:
         """Return the nodes that are known, with what they offer. See `bacalhau_sdk.Cluster.nodes`."""
         return self._engine.call(self._cluster.nodes)
 
@@ -125,6 +127,10 @@ class Cluster:
     def events(self) -> Iterator[JobEvent]:
         """Return what has happened to all jobs: from the start, then live. See `bacalhau_sdk.Cluster.events`."""
         return _Stream(self._engine, self._cluster.events)
+
+    def timeline(self) -> Timeline:
+        """Return a picture of what has happened on the nodes until now. See `bacalhau_sdk.Cluster.timeline`."""
+        return self._engine.call(self._cluster.timeline)
 
     def close(self) -> None:
         """Cancel the jobs that have not ended, and return when nothing of the cluster runs any more; idempotent.
@@ -245,6 +251,10 @@ class Job:
         """Say why the job is where it is, why not elsewhere, or why not at all. See `bacalhau_sdk.Job.explain`."""
         return self._engine.call(self._job.explain)
 
+    def timeline(self) -> Timeline:
+        """Return a picture of the job's executions until now. See `bacalhau_sdk.Job.timeline`."""
+        return self._engine.call(self._job.timeline)
+
     def cancel(self, reason: str | None = None) -> JobState:
         """Cancel the job; returns when nothing of it runs any more. See `bacalhau_sdk.Job.cancel`.
 
@@ -266,6 +276,18 @@ class Job:
     def __repr__(self) -> str:
         """Return the id and the state."""
         return repr(self._job)
+
+    def _repr_html_(self) -> str:
+        return self._job._repr_html_()  # pyright: ignore[reportPrivateUsage]
+
+
+class Jobs(tuple[Job, ...]):
+    """Jobs; a tuple, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return jobs_html(self)
 
 
 class _Stream(Iterator[T]):

@@ -113,6 +113,9 @@ def test_a_job_from_its_submission_to_its_results(cluster: blocking.Cluster, tmp
     assert cluster.explain(HELLO).candidates == ("n",)
     assert cluster.run(HELLO).stdout == "one\ntwo\n"
     assert next(cluster.events()).job_id == "first"
+    for picture in (job, cluster.jobs(), job.timeline(), cluster.timeline()):
+        assert "first" in picture._repr_html_()
+    assert ">n<" in cluster.nodes()._repr_html_()
     assert (repr(cluster), repr(job)) == ("<blocking Cluster: n; 2 jobs>", "<Job first: COMPLETED>")
 
 

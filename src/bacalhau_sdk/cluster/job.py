@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from xml.etree.ElementTree import Element
 
 import anyio
@@ -44,7 +44,7 @@ from .result import Result, last_lines, read_result
 from .streams import ChannelStream, ListStream
 from .timeline import Timeline, timeline_of
 
-__all__ = ["Job", "Jobs", "program"]
+__all__ = ["Job", "Jobs", "jobs_html", "program"]
 
 _LOG_BUFFER = 64
 _LAST_WORDS = 1.0
@@ -378,22 +378,38 @@ class Jobs(tuple[Job, ...]):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        counts = Counter(job.state for job in self)
-        states = ", ".join(f"{counts[state]:,} {state.value}" for state in JobState if counts[state])
-        head: list[Element | str] = [
-            element("strong", counted(len(self), "job")),
-            f": {states}" if states else "",
-        ]
-        rows = [
-            (job.id, state_badge(job.state.value), program(job.spec), f"{len(job.executions):,}")
-            for job in self[-ROWS_MAX:]
-        ]
-        parts = (
-            [table(("job", "state", "program", "executions"), rows, numbers=("executions",))] if rows else []
-        )
-        if len(self) > ROWS_MAX:
-            parts.append(element("div", f"the last {ROWS_MAX} are shown", class_="bac-note"))
-        return card(head, *parts)
+        return jobs_html(self)
+
+
+class _Shown(Protocol):
+    """What a table shows of a job."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def spec(self) -> JobSpec: ...
+    @property
+    def state(self) -> JobState: ...
+    @property
+    def executions(self) -> tuple[Execution, ...]: ...
+
+
+def jobs_html(jobs: Sequence[_Shown]) -> str:
+    """Return a table of jobs, for a notebook."""
+    counts = Counter(job.state for job in jobs)
+    states = ", ".join(f"{counts[state]:,} {state.value}" for state in JobState if counts[state])
+    head: list[Element | str] = [
+        element("strong", counted(len(jobs), "job")),
+        f": {states}" if states else "",
+    ]
+    rows = [
+        (job.id, state_badge(job.state.value), program(job.spec), f"{len(job.executions):,}")
+        for job in jobs[-ROWS_MAX:]
+    ]
+    parts = [table(("job", "state", "program", "executions"), rows, numbers=("executions",))] if rows else []
+    if len(jobs) > ROWS_MAX:
+        parts.append(element("div", f"the last {ROWS_MAX} are shown", class_="bac-note"))
+    return card(head, *parts)
 
 
 def program(spec: JobSpec) -> str:
