@@ -102,6 +102,14 @@ def notebook(session: nox.Session) -> None:
     """Execute the example notebook, and write its page into build/notebook/, with pictures where Chromium is found."""
     install(session, "notebook", extra="progress")
     session.run("python", "docs/render_notebook.py", "examples/notebook.ipynb", "build/notebook")
+    session.run("python", "-m", "tests.blocking.kernel", "--interrupts", "20")
+
+
+@nox.session
+def interrupts(session: nox.Session) -> None:
+    """Interrupt programs a thousand times once, and a thousand times twice; takes about 20 minutes."""
+    install(session, "test")
+    session.run("python", "-m", "tests.blocking.interrupts", *(session.posargs or ["--runs", "1000"]))
 
 
 @nox.session
