@@ -38,6 +38,16 @@ def test_the_first_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert (destination / "words.csv").read_text().startswith("word,count\nthe,")
 
 
+def test_the_blocking_example_runs_as_it_stands(tmp_path: Path) -> None:
+    found = re.search(r"<!-- example: blocking -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    script = tmp_path / "blocking.py"
+    script.write_text(found[1])
+    printed = run(script)
+    assert printed.count("different") == 2
+    assert "\n0\n" in printed
+
+
 def test_the_quickstart_shows_the_log_and_where_the_outputs_are(tmp_path: Path) -> None:
     printed = run(PROJECT / "examples" / "quickstart.py", PROJECT / "docs", tmp_path / "kept")
     assert re.search(
