@@ -33,6 +33,7 @@ from .cluster.node import Node
 from .cluster.result import Result
 from .cluster.timeline import Timeline
 from .errors import BacalhauError, BlockingCallError, ClusterClosedError
+from .host.threads import use_no_threads
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
@@ -50,8 +51,8 @@ _BATCH = 256
 """How many items of a stream are handed over at a time."""
 
 _Perform: TypeAlias = Callable[[Exception | None], Coroutine[None, None, None]]
-_Interrupt: TypeAlias = Literal["drop", "keep", "own"]
-"""What an interrupt of the wait does to the call: it is cancelled; it goes on; or it is cancelled, and its end is waited for."""
+_Interrupt: TypeAlias = Literal["drop", "own", "keep", "await"]
+"""What an interrupt of the wait does to a call: cancels it, or that and waits for its end; lets it go on, or that and waits."""
 
 
 class Cluster:
@@ -150,8 +151,8 @@ class Cluster:
         """
         try:
             self._engine.call(anyio.lowlevel.checkpoint)
-        except BaseException:
-            self._engine.close()
+        except BaseException as error:
+            self._engine.close(interrupted=isinstance(error, KeyboardInterrupt))
             raise
         return self
 
@@ -213,7 +214,7 @@ class Job:
             TimeoutError: The job has not ended by then.
             ClusterFailedError: The machinery failed meanwhile.
         """
-        return self._engine.call(partial(_within, timeout, self._job.wait))
+        return self._engine.call(partial(self._ended, timeout, self._job.wait))
 
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the end, and return the result of the only partition. See `bacalhau_sdk.Job.result`.
@@ -225,7 +226,7 @@ class Job:
             TimeoutError: The job has not ended by then; a `JobTimeoutError`, which is one too, says that the job took too long.
             JobFailedError: And what else `bacalhau_sdk.Job.result` raises.
         """
-        return self._engine.call(partial(_within, timeout, self._job.result))
+        return self._engine.call(partial(self._ended, timeout, self._job.result))
 
     def results(self, timeout: float | None = None) -> tuple[Result, ...]:
         """Wait for the end, and return the result of every partition. See `bacalhau_sdk.Job.results`.
@@ -237,7 +238,7 @@ class Job:
             TimeoutError: As `result`.
             JobFailedError: As `result`.
         """
-        return self._engine.call(partial(_within, timeout, self._job.results))
+        return self._engine.call(partial(self._ended, timeout, self._job.results))
 
     def logs(self) -> Iterator[LogEntry]:
         """Return the output of all executions: from the start, then live. See `bacalhau_sdk.Job.logs`."""
@@ -262,6 +263,11 @@ class Job:
         """
         return self._engine.call(partial(self._job.cancel, reason), "keep")
 
+    async def _ended(self, seconds: float | None, then: Callable[[], Awaitable[T]]) -> T:
+        with anyio.fail_after(seconds):
+            await self._job.wait()
+        return await then()
+
     def __enter__(self) -> Self:
         """Own the job until the block is left."""
         return self
@@ -271,7 +277,8 @@ class Job:
     ) -> None:
         """Wait for the job's end; after an exception or an interrupt, cancel it first."""
         leave = partial(self._job.__aexit__, kind, error, traceback)
-        self._engine.call(leave, "own" if error is None else "keep")
+        second: _Interrupt = "keep" if isinstance(error, KeyboardInterrupt) else "await"
+        self._engine.call(leave, "own" if error is None else second)
 
     def __repr__(self) -> str:
         """Return the id and the state."""
@@ -291,12 +298,12 @@ class Jobs(tuple[Job, ...]):
 
 
 class _Stream(Iterator[T]):
-    """An asynchronous iterator, item by item; an interrupt loses none."""
+    """An asynchronous iterator, item by item; an interrupt of the wait for one loses none."""
 
     def __init__(self, engine: _Engine, make: Callable[[], AsyncIterator[T]]) -> None:
         self._engine = engine
         self._ready: deque[T] = deque()
-        self._items: AsyncIterator[T] = engine.call(partial(_made, make))
+        self._items, self._filling = engine.call(partial(_made, make))
 
     def __next__(self) -> T:
         """Wait for the next item.
@@ -304,23 +311,29 @@ class _Stream(Iterator[T]):
         Raises:
             StopIteration: There will be no more.
         """
-        if not self._ready and not self._engine.call(self._fill):
-            raise StopIteration
-        return self._ready.popleft()
+        while True:
+            try:
+                return self._ready.popleft()
+            except IndexError:
+                if not self._engine.call(self._fill):
+                    raise StopIteration from None
 
     async def _fill(self) -> bool:
         """Wait for an item, take those that are there with it, and say whether there was any."""
-        async for item in self._items:
-            self._ready.append(item)
-            break
-        else:
-            return False
-        with anyio.CancelScope(deadline=-1), suppress(BacalhauError):  # it is raised again next time
+        async with self._filling:  # one at a time: an interrupted one may still be at it
+            if self._ready:
+                return True
             async for item in self._items:
                 self._ready.append(item)
-                if len(self._ready) == _BATCH:
-                    break
-        return True
+                break
+            else:
+                return False
+            with anyio.CancelScope(deadline=-1), suppress(BacalhauError):  # it is raised again next time
+                async for item in self._items:
+                    self._ready.append(item)
+                    if len(self._ready) >= _BATCH:
+                        break
+            return True
 
 
 class _Request(Generic[T]):
@@ -329,10 +342,10 @@ class _Request(Generic[T]):
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self.answer: SimpleQueue[tuple[list[T], Exception | None]] = SimpleQueue()
         self.answered = False
+        self.dropped = False
         self._make = make
         self._unbegun = deque([True])
         self._scope: anyio.CancelScope | None = None
-        self._dropped = False
 
     async def perform(self, refusal: Exception | None) -> None:
         """Do it, once, and answer whatever becomes of it; with a refusal, answer that."""
@@ -344,19 +357,17 @@ class _Request(Generic[T]):
         error = refusal
         try:
             with anyio.CancelScope() as self._scope:
-                if not self._dropped and refusal is None:
+                if not self.dropped and refusal is None:
                     values.append(await self._make())
         except Exception as raised:  # noqa: BLE001 - raised where the call was made
             error = raised
         finally:
-            self.answered = (
-                True  # before the answer, which an interrupt may take away from whoever has just got it
-            )
+            # Before the answer, which an interrupt may take away from whoever has just got it.
+            self.answered = True
             self.answer.put((values, error))
 
-    def drop(self) -> None:
-        """Cancel it; for the thread of the event loop."""
-        self._dropped = True
+    def cancel(self) -> None:
+        """Cancel it, if it has begun; for the thread of the event loop."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -386,14 +397,20 @@ class _Engine:
             self._thread.hand_over(request.perform)
             values, error = request.answer.get()
         except BaseException:
-            if interrupt != "keep":
-                # Handed over again: the interrupt may have come before it was.
-                self._thread.hand_over(request.perform, first=request.drop)
-            if interrupt == "own" and not request.answered:
+            # Handed over again: the interrupt may have come before it was.
+            if interrupt in ("drop", "own"):
+                request.dropped = True
+                self._thread.hand_over(request.perform, first=request.cancel)
+            else:
+                self._thread.hand_over(request.perform)
+            if interrupt in ("own", "await") and not request.answered:
                 request.answer.get()
             raise
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback has this frame, which has the engine
         if not values:
             raise ClusterClosedError("the cluster was closed meanwhile")
         return values[0]
@@ -408,6 +425,7 @@ class _Engine:
         ended = self._thread.when_ended()
         try:
             self._thread.stop()
+            self._thread.start()
             ended.get()
         except BaseException:
             if interrupted:
@@ -435,9 +453,10 @@ class _Thread:
         self._waiting: deque[SimpleQueue[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._called: anyio.Event | None = None
-        self._block: anyio.CancelScope | None = None
+        self._opening: anyio.CancelScope | None = None
         self._opened = False
         self._stopping = False
+        self._exiting = False
         self._ended = False
 
     # For the threads of the user
@@ -468,20 +487,26 @@ class _Thread:
             first: What to call there before, at once.
         """
         self._inbox.append(perform)
-        if self._unstarted:
-            # Of several, one serves: an interrupt of the start may leave a thread that waits for a lock for ever.
-            threading.Thread(target=self._serve, name="bacalhau-blocking", daemon=True).start()
+        self.start()
         if first is not None:
             self._wake(first)
         self._wake(self._look_up)
         self._end()
 
-    def stop(self) -> None:
-        """Have the cluster closed; it does not wait for that."""
+    def start(self) -> None:
+        """Start the thread, if nobody has; one that is to stop already ends at once."""
+        if self._unstarted:
+            # Of several, one serves: an interrupt of the start may leave a thread that waits for a lock for ever.
+            threading.Thread(target=self._serve, name="bacalhau-blocking", daemon=True).start()
+
+    def stop(self, *, exiting: bool = False) -> None:
+        """Have the cluster closed; it does not wait for that.
+
+        Args:
+            exiting: Whether the interpreter exits, and so no thread can be started any more.
+        """
+        self._exiting = self._exiting or exiting
         self._stopping = True
-        with suppress(IndexError):
-            self._unstarted.pop()
-            self._ended = True  # before it has begun
         self._wake(self._look_up)
         self._end()
 
@@ -498,17 +523,22 @@ class _Thread:
                 loop.call_soon_threadsafe(call)
 
     def _end(self) -> None:
-        """When it has ended, deal with what is left: what needs no open cluster works still, and the rest says why not."""
+        """When it has ended, deal with what is left: what needs no open cluster works still, and the rest says why not.
+
+        Each is dealt with before it is taken out, so that an interrupt between the two loses none; twice does no harm.
+        """
         if not self._ended:
             return
-        with suppress(IndexError):
-            while True:
-                refusal = None if self._opened else self.failure
-                late = (self._inbox.popleft(), refusal)
-                threading.Thread(target=anyio.run, args=late, name="bacalhau-late", daemon=True).start()
-        with suppress(IndexError):
-            while True:
-                self._waiting.popleft().put(None)
+        for perform in tuple(self._inbox):
+            refusal = None if self._opened or self.failure is None else self.failure.with_traceback(None)
+            late = (perform, refusal)
+            threading.Thread(target=anyio.run, args=late, name="bacalhau-late", daemon=True).start()
+            with suppress(ValueError, IndexError):
+                self._inbox.remove(perform)
+        for ended in tuple(self._waiting):
+            ended.put(None)
+            with suppress(ValueError, IndexError):
+                self._waiting.remove(ended)
 
     # For the thread itself
 
@@ -520,7 +550,8 @@ class _Thread:
         self._ident = threading.get_ident()
         _living.add(self)
         try:
-            anyio.run(self._run)
+            if not self._stopping:
+                anyio.run(self._run)
         finally:
             _living.discard(self)
             self._ended = True
@@ -530,7 +561,7 @@ class _Thread:
         async with anyio.create_task_group() as tasks:
             self._loop = asyncio.get_running_loop()
             try:
-                with anyio.CancelScope() as self._block:
+                with anyio.CancelScope() as self._opening:
                     self._look_up()
                     async with self._cluster:
                         self._opened = True
@@ -541,18 +572,21 @@ class _Thread:
 
     async def _take(self, tasks: TaskGroup) -> None:
         """Begin with what is handed over, until the cluster is to be closed."""
-        while True:
+        while not self._stopping:
             self._called = anyio.Event()
             while self._inbox:
                 tasks.start_soon(self._inbox.popleft(), None)
-            await self._called.wait()
+            if not self._stopping:
+                await self._called.wait()
+        if self._exiting:
+            use_no_threads()
 
     def _look_up(self) -> None:
         """See what there is to do, in the thread."""
-        if self._stopping and self._block is not None:
-            self._block.cancel()
         if self._called is not None:
             self._called.set()
+        elif self._stopping and self._opening is not None:
+            self._opening.cancel()
 
 
 _living: set[_Thread] = set()
@@ -566,16 +600,11 @@ def _close_living() -> None:
     for thread in list(_living):
         if thread.here and not thread.hurried:
             waiting.append(thread.when_ended())
-            thread.stop()
+            thread.stop(exiting=True)
     with suppress(Empty, KeyboardInterrupt):
         for ended in waiting:
             ended.get(timeout=max(0.0, until - time.monotonic()))
 
 
-async def _made(make: Callable[[], T]) -> T:
-    return make()
-
-
-async def _within(seconds: float | None, call: Callable[[], Awaitable[T]]) -> T:
-    with anyio.fail_after(seconds):
-        return await call()
+async def _made(make: Callable[[], AsyncIterator[T]]) -> tuple[AsyncIterator[T], anyio.Lock]:
+    return make(), anyio.Lock()

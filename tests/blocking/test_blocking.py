@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -398,8 +398,15 @@ def _run(cluster: blocking.Cluster, go: threading.Event) -> None:
 
 
 def _own(cluster: blocking.Cluster, go: threading.Event) -> None:
+    thread = cluster._engine._thread
+    hand_over = thread.hand_over
+
+    def handing_over(*arguments: Any, **options: Any) -> None:
+        hand_over(*arguments, **options)
+        go.set()  # an interrupt at the very entry of `__exit__` is one that came too early
+
     with cluster.submit(STUCK):
-        go.set()
+        thread.hand_over = handing_over  # type: ignore[method-assign]
 
 
 def _own_and_wait(cluster: blocking.Cluster, go: threading.Event) -> None:

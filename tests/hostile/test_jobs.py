@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.parser  # noqa: F401 - importlib.metadata does when it is asked, and somebody else may not read it then
 import tempfile
 from pathlib import Path
 

@@ -6,7 +6,7 @@ import pytest
 
 from bacalhau_sdk.model.execution import ExecutionState
 from bacalhau_sdk.model.job import JobSpec, JobState, RetryPolicy
-from bacalhau_sdk.model.message import AskForBid, BidResult, CancelExecution
+from bacalhau_sdk.model.message import AskForBid, BidResult, CancelExecution, ExecutionUpdate
 from bacalhau_sdk.model.node import Check
 from bacalhau_sdk.model.resources import Resources
 from bacalhau_sdk.scheduling.deadlines import NODE_LOST_AFTER
@@ -150,6 +150,22 @@ def test_a_node_that_has_changed_since_it_refused_may_be_one_of_them() -> None:
     assert desk.jobs["j"].state is JobState.RUNNING
     desk.report(E.COMPLETED, DONE, 2, "n1")
     assert desk.states() == "j COMPLETED, j-0 ASK_FOR_BID_REJECTED, j-1 ASK_FOR_BID_REJECTED, j-2 COMPLETED"
+
+
+def test_one_that_refused_before_and_is_full_now_is_still_waited_for() -> None:
+    desk = placed(wasm(type="ops", resources=Resources(cpu=4), selector="zone = a"))
+    desk.hear("n1", BidResult("j-0", (refusal("n1"),)))
+    changed, other = node("n1", labels={"zone": "a"}, revision=1), node("n4", labels={"zone": "a"})
+    desk.beat(changed)
+    desk.beat(other)
+    desk.submit("k", wasm(resources=Resources(cpu=1), selector="zone = a, name = n1"))
+    desk.hear("n1", BidResult("k-0"))
+    assert asked(desk.hear("n2", BidResult("j-1", (refusal("n2"),)))) == [("n4", 1)]
+    assert desk.jobs["j"].targets == ("n1", "n4")
+    assert "has nothing to do" not in str(desk.core.explain("j", desk.now))
+    desk.report(E.COMPLETED, DONE, 2, "n4")
+    assert not desk.jobs["j"].state.terminal
+    assert asked(desk.hear("n1", ExecutionUpdate("k-0", E.COMPLETED, DONE))) == [("n1", 0)]
 
 
 def test_it_does_not_when_one_of_them_has_taken_it() -> None:

@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = tempfile.gettempdir()  # a test may set another one
 NOBODY = 65534
 CHILD = """
-import codecs, importlib, os, sys
+import codecs, importlib, importlib.metadata, os, sys
 from pathlib import Path
 import anyio
 anyio.run(anyio.sleep, 0)
 codecs.lookup("ascii")
+importlib.metadata.version("anyio")
 function = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])

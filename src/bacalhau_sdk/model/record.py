@@ -28,6 +28,7 @@ class JobRecord:
         refusals: Why no known node could ever run it, node by node.
         targets: The nodes of an ``ops`` job, one for each partition; found when the job is first placed, and once more
             whenever all of them have refused it for good.
+        chosen_after: How many executions the job had when they were found: what was refused before does not count.
     """
 
     id: str
@@ -41,6 +42,7 @@ class JobRecord:
     failure: Failure | None = None
     refusals: tuple[Refusal, ...] = ()
     targets: tuple[str, ...] = ()
+    chosen_after: int = 0
 
     @property
     def partition_count(self) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..model.evaluation import Explanation
 from ..model.execution import Execution, ExecutionState
 from ..model.job import JobSpec, JobState, JobType
-from ..model.node import Check, Refusal
+from ..model.node import Refusal
 from ..model.record import JobRecord
-from .answers import Answers, answers_of
+from .answers import answers_of
 from .deadlines import Reach
 from .matching import Demand
 from .node_index import NodeIndex, NodeSet
@@ -27,7 +27,7 @@ def explain_spec(nodes: NodeIndex, spec: JobSpec, kept: NodeSet) -> Explanation:
         spec: The spec.
         kept: The nodes that are kept for jobs that would go before it.
     """
-    refusals = _refusals(spec, nodes, Answers(), kept, 0.0)
+    refusals = refusals_of(nodes, Demand.of(spec), kept=kept)
     names = _others(nodes, refusals)
     reason, outlook = f"{len(names)} of {len(nodes)} nodes could take it now", "placed"
     if not names:
@@ -72,10 +72,10 @@ def explain_job(
     if job.ending is not None or not (needs.missing or needs.later or choosing):
         return Explanation(job.id, job.state, reason, placed)
     answers = answers_of(cluster.nodes, executions, now)
-    refusals = _refusals(job.spec, cluster.nodes, answers, kept, now)
-    if job.state is not JobState.RUNNING:
-        reason = queue_reason(cluster.nodes, refusals)  # it may have become another one since it was queued
+    refusals = refusals_of(cluster.nodes, Demand.of(job.spec), answers, now, kept)
     names = _others(cluster.nodes, refusals)
+    if job.state is not JobState.RUNNING and not names:
+        reason = queue_reason(cluster.nodes, refusals)  # it may have become another one since it was queued
     if job.targets and not choosing:
         # Each partition is for one node; the others do not matter to it.
         only = {job.targets[missing.partition_index] for missing in (*needs.missing, *needs.later)}
@@ -84,33 +84,18 @@ def explain_job(
     return Explanation(job.id, job.state, reason, placed, names, refusals)
 
 
-def _refusals(
-    spec: JobSpec, nodes: NodeIndex, answers: Answers, kept: NodeSet, now: float
-) -> tuple[Refusal, ...]:
-    """Return why nodes do not take a job now, also those that only others may have."""
-    refusals = refusals_of(nodes, Demand.of(spec), answers, now)
-    offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
-    withheld = {entry.info.name for entry in nodes.entries(kept)}
-    return refusals + tuple(
-        Refusal(name, Check.CAPACITY, str(spec.resources), offered, hint, lasting=False)
-        for name in _others(nodes, refusals)
-        if name in withheld
-    )
-
-
 def _others(nodes: NodeIndex, refusals: Iterable[Refusal]) -> tuple[str, ...]:
     """Return the names of the nodes that refuse nothing."""
     refusing = {refusal.node for refusal in refusals}
     return tuple(entry.info.name for entry in nodes if entry.info.name not in refusing)
 
 
-def _dropped_lines(job: JobRecord, executions: Iterable[Execution]) -> Iterator[str]:
+def _dropped_lines(job: JobRecord, executions: Sequence[Execution]) -> Iterator[str]:
     """Say which of the nodes that an ops job is for have refused it for good."""
-    last = {execution.partition_index: execution for execution in executions}
-    for index, execution in last.items():
+    for execution in executions[job.chosen_after :]:
         lasting = [refusal for refusal in execution.refusals if refusal.lasting]
-        if lasting and index < len(job.targets) and job.targets[index] == execution.node:
-            yield f"partition {index}: has nothing to do: {lasting[0]}"
+        if lasting:
+            yield f"partition {execution.partition_index}: has nothing to do: {lasting[0]}"
 
 
 def _execution_line(execution: Execution, may_hold: bool) -> str:

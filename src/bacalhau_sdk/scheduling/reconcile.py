@@ -123,12 +123,11 @@ def _latest(job: JobRecord, executions: Iterable[Execution]) -> tuple[dict[int, 
     """
     latest: dict[int, Execution] = {}
     dropped: dict[int, None] = {}
-    for execution in executions:
+    for number, execution in enumerate(executions):
         index = execution.partition_index
-        dropped.pop(index, None)  # it was offered again since, because the node had changed
         if execution.state is ExecutionState.ASK_FOR_BID_REJECTED:
-            mine = index < len(job.targets) and job.targets[index] == execution.node
-            if mine and any(refusal.lasting for refusal in execution.refusals):
+            everywhere = job.spec.type is JobType.OPS and number >= job.chosen_after
+            if everywhere and any(refusal.lasting for refusal in execution.refusals):
                 dropped[index] = None
         elif not (execution.fenced and execution.accepted_at is None):
             latest[index] = execution

@@ -184,7 +184,7 @@ def _place(view: _View, needs: Needs) -> Plan:
         targets = tuple(entry.info.name for entry in nodes.entries(able) if not entry.info.draining)
         if not targets:
             return _queued(view, want, _DRAINING)
-        job = evolve(job, targets=targets, modified_at=now)
+        job = evolve(job, targets=targets, chosen_after=len(view.executions), modified_at=now)
         view = evolve(view, job=job)
         needs = evolve(needs, missing=tuple(Missing(index) for index in range(len(job.targets))))
     gone = _gone(view, needs, able) if everywhere else None
@@ -220,7 +220,7 @@ def _told(view: _View, ending: Ending) -> Ending:
         return ending
     nodes = view.cluster.nodes
     answers = answers_of(nodes, view.executions, view.now)
-    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
+    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now, view.withheld)
     reason = _lines(f"{ending.reason}; {queue_reason(nodes, refusals)}", refusals)
     return evolve(ending, reason=reason, refusals=refusals)
 
@@ -319,7 +319,11 @@ def queue_reason(nodes: NodeIndex, refusals: Sequence[Refusal]) -> str:
 
 
 def refusals_of(
-    nodes: NodeIndex, demand: Demand, answers: Answers | None = None, now: float = -math.inf
+    nodes: NodeIndex,
+    demand: Demand,
+    answers: Answers | None = None,
+    now: float = -math.inf,
+    kept: NodeSet = 0,
 ) -> tuple[Refusal, ...]:
     """Return why each node does not take a demand now, one refusal a node; nodes that could are left out.
 
@@ -328,6 +332,7 @@ def refusals_of(
         demand: What is asked for.
         answers: What they have answered to the job that asks.
         now: Seconds of the clock.
+        kept: The nodes that are kept for jobs that go before it.
     """
     refusals: list[Refusal] = []
     for entry in nodes:
@@ -336,6 +341,11 @@ def refusals_of(
             refusal = answers.refusal_of(entry.info.name, now)
         refusal = refusal or standing_refusal(entry) or room_refusal(entry.info, entry.account, demand)
         refusal = refusal or entry.saturated
+        if refusal is None and kept >> entry.slot & 1:
+            offered, hint = "it is kept for a job that has waited for too long", "it comes after that one"
+            refusal = Refusal(
+                entry.info.name, Check.CAPACITY, str(demand.resources), offered, hint, lasting=False
+            )
         if refusal is not None:
             refusals.append(refusal)
     return tuple(refusals)

@@ -209,7 +209,7 @@ class Patrol:
             and not entry.account.shortage(demand.resources)
             and lasting_refusal(entry.info, demand) is None
             and not any((job.id, name) == refused[:2] for refused in self._executions.refused)
-            and not any((job.id, name) == refused[:2] for refused in self._executions.not_now)
+            and not any((job.id, name) == refused[:2] for refused in self._executions.waiting_now())
             and not starving
         )
 

@@ -28,6 +28,7 @@ class JobRules:
     def __init__(self, world: Scene, executions: ExecutionRules) -> None:
         self.created: dict[str, float] = {}
         self.ending: dict[str, float] = {}
+        self._chosen: dict[str, float] = {}
         self._world = world
         self._executions = executions
 
@@ -54,7 +55,8 @@ class JobRules:
             job.ending is not before.ending or (job.state.terminal and job.state is not before.ending)
         ):
             raise ViolationError("I5", f"{job.id} was to end as {before.ending.value} and is {job}")
-        if job.targets and (before is None or before.targets != job.targets):
+        if job.targets and (before is None or before.chosen_after != job.chosen_after or not before.targets):
+            self._chosen[job.id] = job.modified_at
             self._goes_everywhere(job)
         if job.ending is not None:
             self.ending.setdefault(job.id, now)
@@ -160,7 +162,8 @@ class JobRules:
         """Say whether a node that an ops job is for has refused it."""
         index = execution.partition_index
         mine = index < len(job.targets) and job.targets[index] == execution.node
-        return mine and execution.state is ExecutionState.ASK_FOR_BID_REJECTED
+        since = execution.created_at >= self._chosen.get(job.id, 0.0)
+        return mine and since and any(refusal.lasting for refusal in execution.refusals)
 
     def _known_now(self, name: str) -> bool:
         """Say whether a node was heard of in this life of the orchestrator."""

@@ -6,7 +6,7 @@ from ...model.execution import Execution, ExecutionState, FailureKind
 from ...model.job import RetryPolicy
 from ...model.node import Check
 from ...model.record import Batch
-from ...scheduling.answers import ASK_AGAIN_AFTER
+from ...scheduling.answers import ASK_AGAIN_AFTER, ASK_AGAIN_MAX
 from ...scheduling.deadlines import GRACE, NODE_LOST_AFTER
 from ...scheduling.lifecycle import EXECUTION_MOVES
 from .scene import Scene
@@ -109,6 +109,12 @@ class ExecutionRules:
         current = self._live.setdefault(partition, execution.id)
         if current != execution.id:
             raise ViolationError("I6", f"{current} and {execution.id} are both current")
+
+    def waiting_now(self) -> list[tuple[str, str, int]]:
+        """Return jobs and nodes where a refusal for now may still be waited out."""
+        return [
+            key for key, at in self.not_now.items() if self._world.orchestrator.core.now < at + ASK_AGAIN_MAX
+        ]
 
     def at_batch(self, batch: Batch) -> None:
         """Hold that an execution which may be tried again is not given up before another one takes its place."""
