@@ -1,0 +1,121 @@
+"""Sphinx: the pages of this folder, and the reference from the docstrings. ``nox -s docs`` builds them; nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from docutils import nodes
+from pygments.lexers.special import TextLexer
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.logging import getLogger
+
+ROOT = Path(__file__).parents[1]
+PUBLIC_NAMES = (ROOT / "tests" / "public_names.txt").read_text(encoding="utf-8").split()
+
+project = "bacalhau_sdk"
+author = "the authors of bacalhau_sdk"
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+nitpicky = True
+suppress_warnings = ["ref.python"]
+default_role = "py:obj"  # docstrings write `JobSpec`
+# Types in signatures: of the standard library, whose pages are not asked, and of ours those that have no public name.
+nitpick_ignore_regex = [
+    ("py:class", r"(pathlib|collections\.abc|contextlib|_asyncio)\..*"),
+    ("py:class", r"Ts|bacalhau_sdk\.(blocking|cluster|executors|model|testing)\..*"),
+]
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "deflist"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_class_signature = "mixed"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["When", "What to do"]
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = f"bacalhau_sdk {release}"
+html_copy_source = False
+html_show_copyright = False
+pygments_style = "tango"
+pygments_dark_style = "monokai"
+
+
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Node | None:
+    """Find `JobSpec`, or `bacalhau_sdk.model.job.JobSpec` of an annotation, by the name under which it is public."""
+    domain = env.domains["py"]
+    assert isinstance(domain, PythonDomain)
+    target = node["reftarget"].removeprefix("~")
+    short = re.sub(r"^bacalhau_sdk\.(?:[a-z_]+\.)*", "", target)
+    here = node.get("py:module") or "bacalhau_sdk"
+    for module in dict.fromkeys((here, "bacalhau_sdk", *(name.partition(":")[0] for name in PUBLIC_NAMES))):
+        if (found := f"{module}.{short}") in domain.objects:
+            node["reftype"], node["reftarget"] = "obj", found
+            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found, node, content)
+    return None
+
+
+def document(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Give a constant or an alias what its own module says below it: autodoc looks only where it is public."""
+    short = name.rpartition(".")[2]
+    for module in sorted(sys.modules) if what == "data" and not any(lines) else ():
+        if module.startswith("bacalhau_sdk.") and vars(sys.modules[module]).get(short) is value:
+            analyzer = ModuleAnalyzer.for_module(module)
+            analyzer.analyze()
+            if found := analyzer.attr_docs.get(("", short)):
+                lines[:] = found
+                return
+
+
+def sign(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str, str | None] | None:
+    """Show no arguments of a class that only the library makes."""
+    return (
+        ("", returns) if what == "class" and name.rpartition(".")[2] in {"Job", "Output", "Result"} else None
+    )
+
+
+def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
+    """Complain about a public name that is not on the page of its module: described there, or named with a link to its home."""
+    domain = env.domains["py"]
+    assert isinstance(domain, PythonDomain)
+    for module, name in (line.split(":") for line in PUBLIC_NAMES):
+        page = f"reference/{module}"
+        described = domain.objects.get(f"{module}.{name}")
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        named = re.search(rf"\{{py:\w+\}}`~?bacalhau_sdk\.(\w+\.)?{name}`", text)
+        if (described is None or described.docname != page) and not named:
+            getLogger(__name__).warning("the public name %s is not on the page %s", name, page)
+
+
+def setup(app: Sphinx) -> None:
+    """Add what is above to the build."""
+    app.add_lexer("mermaid", TextLexer)  # GitHub draws it
+    app.connect("autodoc-process-docstring", document)
+    app.connect("autodoc-process-signature", sign)
+    app.connect("missing-reference", resolve)
+    app.connect("env-check-consistency", check_reference)
