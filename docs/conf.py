@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 import tomllib
@@ -47,9 +48,12 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["When", "What to do"]
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # the signature of the class has them
 
 html_theme = "furo"
 html_title = f"bacalhau_sdk {release}"
+html_static_path = ["_static"]
+html_css_files = ["own.css"]
 html_copy_source = False
 html_show_copyright = False
 pygments_style = "tango"
@@ -70,6 +74,16 @@ def resolve(
             node["reftype"], node["reftarget"] = "obj", found
             return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found, node, content)
     return None
+
+
+def polish(app: Sphinx, doctree: nodes.document) -> None:
+    """Let long code be broken, and have `type[...]` lead to no attribute that is called `type`."""
+    for literal in doctree.findall(nodes.literal):
+        if len(literal.astext()) > 40:
+            literal["classes"].append("long")
+    for reference in list(doctree.findall(pending_xref)):
+        if reference["reftype"] == "class" and reference["reftarget"] in vars(builtins):
+            reference.replace_self(nodes.Text(reference["reftarget"]))
 
 
 def document(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
@@ -117,5 +131,6 @@ def setup(app: Sphinx) -> None:
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it
     app.connect("autodoc-process-docstring", document)
     app.connect("autodoc-process-signature", sign)
+    app.connect("doctree-read", polish)
     app.connect("missing-reference", resolve)
     app.connect("env-check-consistency", check_reference)
