@@ -6,6 +6,7 @@ import builtins
 import re
 import sys
 import tomllib
+from enum import EnumType
 from pathlib import Path
 
 from docutils import nodes
@@ -98,6 +99,14 @@ def document(app: Sphinx, what: str, name: str, value: object, options: object, 
                 return
 
 
+def enumerate_members(
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
+    """Say which members an enumeration has: autodoc shows only those with a docstring of their own."""
+    if isinstance(value, EnumType):
+        lines += ["", "Members: " + ", ".join(f"``{member}``" for member in value.__members__) + "."]
+
+
 def sign(
     app: Sphinx,
     what: str,
@@ -107,10 +116,11 @@ def sign(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, str | None] | None:
-    """Show no arguments of a class that only the library makes."""
-    return (
-        ("", returns) if what == "class" and name.rpartition(".")[2] in {"Job", "Output", "Result"} else None
-    )
+    """Show no arguments of a class that only the library makes, that is not called, or that Python calls; nor how attrs works."""
+    made = name.rpartition(".")[2] in {"Job", "Output", "Result"}
+    if what == "class" and (made or isinstance(value, EnumType) or getattr(value, "_is_protocol", False)):
+        return "", returns
+    return (re.sub(r"attr_dict\['\w+'\]\.default|NOTHING", "...", signature), returns) if signature else None
 
 
 def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
@@ -130,6 +140,7 @@ def setup(app: Sphinx) -> None:
     """Add what is above to the build."""
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it
     app.connect("autodoc-process-docstring", document)
+    app.connect("autodoc-process-docstring", enumerate_members)
     app.connect("autodoc-process-signature", sign)
     app.connect("doctree-read", polish)
     app.connect("missing-reference", resolve)
