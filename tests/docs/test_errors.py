@@ -24,7 +24,7 @@ def test_the_page_is_what_the_docstrings_say() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_says_when_it_is_raised_and_what_to_do(kind: type[BacalhauError]) -> None:
     for label in ("When", "What to do"):
-        assert re.search(rf"(?m)^    {label}: \S", vars(kind)["__doc__"] or ""), label
+        assert re.search(rf"(?m)^ *{label}: \S", vars(kind)["__doc__"] or ""), label
     assert f"\n## {kind.code}\n" in PAGE
     assert PAGE.count(f"`{kind.__name__}`") >= 2
 
