@@ -112,6 +112,24 @@ def interrupts(session: nox.Session) -> None:
     session.run("python", "-m", "tests.blocking.interrupts", *(session.posargs or ["--runs", "1000"]))
 
 
+@nox.session(python=False)
+def dev(session: nox.Session) -> None:
+    """Make .venv, with the project, editable, and what all checks need."""
+    if not Path(".venv").exists():
+        session.run(sys.executable, "-m", "venv", ".venv")
+    python = ".venv/Scripts/python.exe" if sys.platform == "win32" else ".venv/bin/python"
+    groups = nox.project.dependency_groups(PYPROJECT, "test", "notebook", "lint", "types", "docs")
+    session.run(python, "-m", "pip", "install", "-q", "-e", ".[progress,trio,yaml]", *groups)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs/, without a warning, and see that the changelog can be made."""
+    install(session, "docs")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-E", "-q", "docs", "build/docs")
+    session.run("towncrier", "build", "--draft", "--version", "next")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format, and that imports go down only."""

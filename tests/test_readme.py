@@ -59,9 +59,3 @@ def test_the_quickstart_shows_the_log_and_where_the_outputs_are(tmp_path: Path) 
 
 def test_the_quickstart_is_short() -> None:
     assert len((PROJECT / "examples" / "quickstart.py").read_text().splitlines()) <= 60
-
-
-def test_there_are_three_commands_of_one_line_each() -> None:
-    commands = re.findall(r"<!-- command: (\w+) -->\n```sh\n(.*)\n```", README)
-    assert [name for name, _ in commands] == ["quickstart", "tests", "story"]
-    assert README.count("```sh") == 3

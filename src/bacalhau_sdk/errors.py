@@ -227,7 +227,7 @@ class InvalidSpecError(BacalhauError, ValueError):
 class UnsupportedSpecError(BacalhauError):
     """A valid spec asks for something that this version of the library does not do yet.
 
-    When: `Cluster.submit`, `run` and `explain`, and constructors, before anything is done.
+    When: `Cluster.submit`, `Cluster.run` and `Cluster.explain`, and constructors, before anything is done.
 
     What to do: Leave the field out or do as the hint says; a later version may take the same spec.
     """
@@ -383,7 +383,7 @@ class AmbiguousJobIdError(BacalhauError, LookupError):
 class JobError(BacalhauError):
     """A job ended without the results that were asked for.
 
-    When: Never by itself; ``except JobError`` catches every end of a job but `JobState.COMPLETED`.
+    When: Never by itself; ``except JobError`` catches every end of a job but ``COMPLETED``.
 
     What to do: ``executions`` has what was tried where, ``results`` what did finish.
 

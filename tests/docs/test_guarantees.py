@@ -1,4 +1,4 @@
-"""Every promise names the tests that hold it, and those exist; the same for the known bugs and the faults."""
+"""Every promise names the tests that hold it, and those exist; the same for known bugs, faults and threats."""
 
 from __future__ import annotations
 
@@ -66,6 +66,10 @@ def names_in(folder: str, pattern: str) -> set[str]:
 
 PROMISES = rows_of("guarantees.md", "Each sentence and its test")
 BUGS = rows_of("differences.md", "Known bugs of the original (reliability §2a)")
+THREATS = [
+    *rows_of("threat-model.md", "What a WASM module in a thread cannot do"),
+    *rows_of("threat-model.md", "What comes from outside"),
+]
 FAULTS = rows_of("differences.md", "Faults (reliability §4)")
 
 
@@ -83,6 +87,11 @@ def test_every_sentence_has_a_row_and_every_row_is_of_a_sentence() -> None:
 def test_the_tests_of_the_sentences_exist() -> None:
     assert [row[0] for row in PROMISES if not NAMED.search(row[1])] == []
     assert missing(PROMISES, 1) == []
+
+
+def test_the_tests_of_the_threat_model_exist() -> None:
+    assert [row[0] for row in THREATS if not NAMED.search(row[1])] == []
+    assert missing(THREATS, 1) == []
 
 
 def test_the_invariants_and_the_rules_of_the_sentences_exist() -> None:

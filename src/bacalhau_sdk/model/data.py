@@ -102,6 +102,7 @@ class UrlSource:
 
 
 Source: TypeAlias = PathSource | BytesSource | UrlSource
+"""Where an input comes from."""
 
 
 def to_source(value: str | bytes | PathLike | Source) -> Source:

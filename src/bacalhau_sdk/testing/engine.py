@@ -22,6 +22,7 @@ from .story import Entry, Exit, Fail, Hang, Prepare, Print, Refuse, Run, Step, W
 __all__ = ["Behaviour", "SimulatedEngine"]
 
 Behaviour: TypeAlias = Callable[[Task, TaskIO], Awaitable[int | None]]
+"""What an execution does: a task and its files to the exit code; None is 0."""
 
 
 class SimulatedEngine(Executor):

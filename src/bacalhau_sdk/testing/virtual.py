@@ -28,6 +28,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 BackendName: TypeAlias = Literal["asyncio", "trio"]
+"""The event loop that virtual time is for."""
 
 _limited: RunVar[bool] = RunVar("bacalhau_sdk.testing limited")
 

@@ -54,7 +54,7 @@ def load_job(text: str) -> JobSpec:
 def dump_job(spec: JobSpec, format: Literal["json", "yaml"] = "json") -> str:
     """Write a spec as a job document of Bacalhau v1, so that `load_job` gives an equal spec.
 
-    Nothing that is asked is left out; what `submit` noted of a path, that it is a folder or a file, is not asked. A WASM module
+    Nothing that is asked is left out; whether a path is a folder, which a submit notes, is not asked. A WASM module
     becomes an input at ``/bacalhau.module/NAME``, which the program can see there, unless it is one of the inputs already.
 
     Args:
