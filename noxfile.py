@@ -54,9 +54,8 @@ def wheel(session: nox.Session) -> None:
     session.install(f"{built}[pytest,trio]")
     suite = folder / "suite"
     suite.mkdir()
-    (suite / "pytest.ini").write_text(
-        "[pytest]\n"
-    )  # or the project's own configuration would be found above it
+    # Without one of its own the suite would have the project's configuration, which is above it.
+    (suite / "pytest.ini").write_text("[pytest]\n")
     session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
     with session.chdir(suite):
         fixtures = str(session.run("pytest", "--fixtures", silent=True))
