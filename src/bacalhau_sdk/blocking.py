@@ -357,7 +357,9 @@ class _Request(Generic[T]):
         error = refusal
         try:
             with anyio.CancelScope() as self._scope:
-                if not self.dropped and refusal is None:
+                if self.dropped:
+                    self._scope.cancel()  # it is begun nevertheless: an owner cancels what it owns
+                if refusal is None:
                     values.append(await self._make())
         except Exception as raised:  # noqa: BLE001 - raised where the call was made
             error = raised

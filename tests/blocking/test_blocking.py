@@ -430,6 +430,23 @@ def test_an_interrupt_of_an_owner_cancels_first(
     assert job.state is bac.JobState.CANCELLED
 
 
+def test_what_is_dropped_before_it_has_begun_is_begun_and_cancelled() -> None:
+    seen: list[str] = []
+
+    async def leave() -> None:
+        seen.append("begun")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("cancelled")  # as an owner then cancels its job
+
+    request = blocking._Request(leave)
+    request.dropped = True
+    anyio.run(request.perform, None)
+    assert seen == ["begun", "cancelled"]
+    assert request.answer.get(timeout=FAR) == ([], None)
+
+
 def test_an_interrupt_in_the_block_of_a_cluster_cancels_first(interrupted: Workloads) -> None:
     with pytest.raises(KeyboardInterrupt), blocking.Cluster(interrupted.nodes()) as cluster:
         job = cluster.submit(STUCK)
