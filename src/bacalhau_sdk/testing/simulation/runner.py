@@ -229,12 +229,15 @@ class ClusterRun:
     # Nodes
 
     def _node(self, info: NodeInfo) -> Node:
+        async def behaviour(task: Task, io: TaskIO) -> int:
+            return await self._work(info.name, task, io)
+
         engines = [
             SimulatedEngine(
                 engine.name,
                 [known.platform for known in engine.platforms if not known.emulated],
                 emulated=[known.platform for known in engine.platforms if known.emulated],
-                behaviour=lambda task, io: self._work(info.name, task, io),
+                behaviour=behaviour,
                 check=lambda _: self._check(info.name),
             )
             for engine in info.engines.values()
