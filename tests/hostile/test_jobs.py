@@ -30,16 +30,21 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
 
+async def refuse(row: Row, site: Site) -> None:
+    """See that a row ends in its error, and that the cluster is as it was and goes on."""
+    await site.canary()
+    before = await site.traces()
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the row says which
+        await row.give(site)
+    row.check(caught.value)
+    await site.canary()
+    assert await site.traces() == before
+
+
 @pytest.mark.parametrize("row", ROWS)
 async def test_a_wrong_job(row: Row, tmp_path: Path, cache_dir: Path) -> None:
     async with Site.opened(tmp_path, cache_dir) as site:
-        await site.canary()
-        before = await site.traces()
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - the row says which
-            await row.give(site)
-        row.check(caught.value)
-        await site.canary()
-        assert await site.traces() == before
+        await refuse(row, site)
     assert temporary() == []
     assert list((tmp_path / "results").glob(".*")) == []
 
@@ -71,13 +76,7 @@ async def test_a_file_of_an_output_cannot_run_as_its_owner(tmp_path: Path, cache
 async def refuse_what_is_locked(row: Row, folder: Path) -> None:
     (folder / "files").mkdir(parents=True)
     async with Site.opened(folder, folder / "cache") as site:
-        await site.canary()
-        before = await site.traces()
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - the row says which
-            await row.give(site)
-        row.check(caught.value)
-        await site.canary()
-        assert await site.traces() == before
+        await refuse(row, site)
 
 
 def refuse_all_that_is_locked(folder: Path) -> None:

@@ -83,9 +83,8 @@ class Job:
     @property
     def executions(self) -> tuple[Execution, ...]:
         """The executions, offers that were refused included, in the order in which they were made; as last known."""
-        return tuple(
-            self._view.executions.copy().values()
-        )  # in one go: others may look from their own threads
+        # Copied in one go: others may look from their own threads.
+        return tuple(self._view.executions.copy().values())
 
     async def wait(self) -> JobState:
         """Wait for the end of the job; cancelling the wait leaves it running.

@@ -68,7 +68,7 @@ def explain_job(
     reach = reach_of(cluster, executions, now)
     needs = reconcile(job, executions, reach, now)
     placed += tuple(_waiting_lines(executions, needs, reach, now))
-    choosing = job.spec.type is JobType.OPS and is_choosing(job, needs, executions)
+    choosing = is_choosing(job, needs, executions)
     if job.ending is not None or not (needs.missing or needs.later or choosing):
         return Explanation(job.id, job.state, reason, placed)
     answers = answers_of(cluster.nodes, executions, now)

@@ -227,10 +227,6 @@ class NodeIndex:
             return nodes
         return _bits(e.slot for e in self.entries(nodes) if not e.account.shortage(demand.resources))
 
-    def without(self, nodes: NodeSet, name: str) -> NodeSet:
-        """Return a set without one node."""
-        return nodes & ~self.named((name,))
-
     def named(self, names: Iterable[str]) -> NodeSet:
         """Return the nodes of some names; those that are not known are left out."""
         return _bits(self._entries[name].slot for name in names if name in self._entries)

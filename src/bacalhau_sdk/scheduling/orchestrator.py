@@ -380,9 +380,7 @@ class OrchestratorCore:
         for starving, want in self._evaluations.blocked_since(now - STARVING_AFTER):
             if starving.job_id == evaluation.job_id or self._evaluations.precedes(evaluation, starving):
                 continue
-            wanted = nodes.matching(want.demand)
-            for name, _ in want.without:
-                wanted = nodes.without(wanted, name)
+            wanted = nodes.matching(want.demand) & ~nodes.named(name for name, _ in want.without)
             if want.only:
                 wanted &= nodes.named(want.only)
             if wanted:

@@ -32,6 +32,7 @@ from .reconcile import Ending, Missing, Needs, after_failure, reconcile
 __all__ = ["ClusterSnapshot", "is_choosing", "queue_reason", "reach_of", "refusals_of", "schedule"]
 
 _NOWHERE = "no known node could ever run the job ({} known)"
+_FULL = "{} of {} nodes match, none takes it now"
 _DRAINING = "every node that matches is being drained"
 _REFUSALS_TOLD = 100
 # The field of the spec that says what a check holds a node against.
@@ -169,7 +170,7 @@ def _place(view: _View, needs: Needs) -> Plan:
     """Make an execution for each partition that needs one, as far as there is room."""
     job, nodes, now = view.job, view.cluster.nodes, view.now
     everywhere = job.spec.type is JobType.OPS
-    choosing = everywhere and is_choosing(job, needs, view.executions)
+    choosing = is_choosing(job, needs, view.executions)
     if not needs.missing and not choosing:
         return Plan(job)
     demand = Demand.of(job.spec)
@@ -210,7 +211,7 @@ def _place(view: _View, needs: Needs) -> Plan:
         return Plan(job, tuple(made))
     if everywhere:
         want = evolve(want, only=tuple(job.targets[missing.partition_index] for missing in left))
-    queued = _queued(view, want, f"{able.bit_count()} of {len(nodes)} nodes match, none takes it now")
+    queued = _queued(view, want, _FULL.format(able.bit_count(), len(nodes)))
     return Plan(queued.job, tuple(made), want, answers.again_at)
 
 
@@ -218,11 +219,16 @@ def _told(view: _View, ending: Ending) -> Ending:
     """Return an ending with what the nodes have to say, when none of them has taken the job."""
     if not ending.unplaced or view.job.ending is not None:
         return ending
-    nodes = view.cluster.nodes
-    answers = answers_of(nodes, view.executions, view.now)
-    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now, view.withheld)
-    reason = _lines(f"{ending.reason}; {queue_reason(nodes, refusals)}", refusals)
+    refusals = _refusals(view)
+    reason = _lines(f"{ending.reason}; {queue_reason(view.cluster.nodes, refusals)}", refusals)
     return evolve(ending, reason=reason, refusals=refusals)
+
+
+def _refusals(view: _View) -> tuple[Refusal, ...]:
+    nodes, now = view.cluster.nodes, view.now
+    return refusals_of(
+        nodes, Demand.of(view.job.spec), answers_of(nodes, view.executions, now), now, view.withheld
+    )
 
 
 def _gone(view: _View, needs: Needs, able: NodeSet) -> Ending | None:
@@ -266,7 +272,8 @@ def _any_live(executions: Iterable[Execution]) -> bool:
 
 def is_choosing(job: JobRecord, needs: Needs, executions: Iterable[Execution]) -> bool:
     """Say whether an ops job is still to find its nodes: at first, and when those that it was for all refuse it."""
-    return not job.targets or not (needs.missing or needs.later or _any_live(executions))
+    everywhere = job.spec.type is JobType.OPS
+    return everywhere and (not job.targets or not (needs.missing or needs.later or _any_live(executions)))
 
 
 def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Execution:
@@ -285,10 +292,8 @@ def _offer(view: _View, entry: NodeEntry, serial: int, missing: Missing) -> Exec
 
 
 def _nowhere(view: _View) -> Ending:
-    nodes = view.cluster.nodes
-    answers = answers_of(nodes, view.executions, view.now)
-    refusals = refusals_of(nodes, Demand.of(view.job.spec), answers, view.now)
-    message = _lines(_NOWHERE.format(len(nodes)), refusals)
+    refusals = _refusals(view)
+    message = _lines(_NOWHERE.format(len(view.cluster.nodes)), refusals)
     checks = {refusal.check for refusal in refusals}
     failure = Failure(
         FailureKind.PERMANENT,
@@ -315,7 +320,7 @@ def queue_reason(nodes: NodeIndex, refusals: Sequence[Refusal]) -> str:
         return _NOWHERE.format(len(nodes))
     if len(for_now) == matching and all(refusal.check is Check.DRAINING for refusal in for_now):
         return _DRAINING
-    return f"{matching} of {len(nodes)} nodes match, none takes it now"
+    return _FULL.format(matching, len(nodes))
 
 
 def refusals_of(
