@@ -33,8 +33,11 @@ Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Run:
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Write a module of tests, if one is given, and run it."""
+    # Where one of these is set, pytest writes each failure a second time, whole, into its summary.
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(code: str = "", *arguments: str) -> pytest.RunResult:
         if code:
