@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -30,15 +31,17 @@ from .cluster import cluster as asynchronous
 from .cluster import job as asynchronous_job
 from .cluster.job import jobs_html
 from .cluster.node import Node
+from .cluster.orchestrator import failure_hint, failure_text
 from .cluster.result import Result
 from .cluster.timeline import Timeline
-from .errors import BacalhauError, BlockingCallError, ClusterClosedError
+from .errors import BacalhauError, BlockingCallError, ClusterClosedError, ClusterFailedError
 from .host.threads import use_no_threads
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
 from .model.job import JobSpec, JobState
 from .model.node import Nodes
+from .model.problems import invalid, shown
 from .model.record import JobEvent
 
 __all__ = ["Cluster", "Job"]
@@ -161,9 +164,13 @@ class Cluster:
     ) -> None:
         """Close the cluster; what the block raises leaves it as itself.
 
+        In a process that was forked inside the block nothing is done: the cluster is not there.
+
         Raises:
             ClusterFailedError: The machinery has failed, and the block has raised nothing.
         """
+        if not self._engine.here:
+            return
         self._engine.close(interrupted=isinstance(error, KeyboardInterrupt))
         if error is None and self._engine.failure is not None:
             raise self._engine.failure
@@ -264,8 +271,12 @@ class Job:
         return self._engine.call(partial(self._job.cancel, reason), "keep")
 
     async def _ended(self, seconds: float | None, then: Callable[[], Awaitable[T]]) -> T:
-        with anyio.fail_after(seconds):
+        if seconds is not None and not _is_number(seconds):
+            raise invalid(f"{shown(seconds)} is not a number of seconds; None waits for ever", "timeout")
+        with anyio.move_on_after(math.inf if seconds is None else seconds) as wait:
             await self._job.wait()
+        if wait.cancelled_caught:
+            raise TimeoutError(f"job {self.id} has not ended after {seconds:g} s; it goes on")
         return await then()
 
     def __enter__(self) -> Self:
@@ -275,7 +286,12 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for the job's end; after an exception or an interrupt, cancel it first."""
+        """Wait for the job's end; after an exception or an interrupt, cancel it first.
+
+        In a process that was forked inside the block nothing is done: the cluster is not there.
+        """
+        if not self._engine.here:
+            return
         leave = partial(self._job.__aexit__, kind, error, traceback)
         second: _Interrupt = "keep" if isinstance(error, KeyboardInterrupt) else "await"
         self._engine.call(leave, "own" if error is None else second)
@@ -380,6 +396,11 @@ class _Engine:
     def __init__(self, cluster: asynchronous.Cluster) -> None:
         self._thread = _Thread(cluster)
         weakref.finalize(self, self._thread.stop).atexit = False
+
+    @property
+    def here(self) -> bool:
+        """Whether the cluster is in this process, and not in the one that this was forked from."""
+        return self._thread.here
 
     @property
     def failure(self) -> Exception | None:
@@ -531,16 +552,16 @@ class _Thread:
         """
         if not self._ended:
             return
+        for ended in tuple(self._waiting):  # first: once the interpreter exits, no thread can be started
+            ended.put(None)
+            with suppress(ValueError, IndexError):
+                self._waiting.remove(ended)
         for perform in tuple(self._inbox):
             refusal = None if self._opened or self.failure is None else self.failure.with_traceback(None)
             late = (perform, refusal)
             threading.Thread(target=anyio.run, args=late, name="bacalhau-late", daemon=True).start()
             with suppress(ValueError, IndexError):
                 self._inbox.remove(perform)
-        for ended in tuple(self._waiting):
-            ended.put(None)
-            with suppress(ValueError, IndexError):
-                self._waiting.remove(ended)
 
     # For the thread itself
 
@@ -554,10 +575,16 @@ class _Thread:
         try:
             if not self._stopping:
                 anyio.run(self._run)
+        except BaseException as error:  # noqa: BLE001 - raised where the block ends; here nobody would see it
+            while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]
+            self.failure = ClusterFailedError(failure_text(error), hint=failure_hint(error))
+            self.failure.__cause__ = error
         finally:
             _living.discard(self)
             self._ended = True
-            self._end()
+            with suppress(RuntimeError) if self._exiting else nullcontext():
+                self._end()
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as tasks:
@@ -606,6 +633,10 @@ def _close_living() -> None:
     with suppress(Empty, KeyboardInterrupt):
         for ended in waiting:
             ended.get(timeout=max(0.0, until - time.monotonic()))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 async def _made(make: Callable[[], AsyncIterator[T]]) -> tuple[AsyncIterator[T], anyio.Lock]:

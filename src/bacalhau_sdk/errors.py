@@ -20,6 +20,7 @@
     │   ├── JobCancelledError
     │   └── JobTimeoutError             (also a TimeoutError)
     ├── MultipleResultsError            one result was asked of a job that has several partitions
+    ├── OutputNotFoundError             no output of the job has that name (also a KeyError)
     ├── NonZeroExitError                the workload ran and said that it failed
     ├── ExecutionError                  the cause of a failed execution: permanent, never retried
     │   ├── InputError                  an input cannot be staged
@@ -86,6 +87,7 @@ __all__ = [
     "NodeNotFoundError",
     "NonZeroExitError",
     "OutputError",
+    "OutputNotFoundError",
     "PartitionResult",
     "Problem",
     "ResultsGoneError",
@@ -486,6 +488,17 @@ class MultipleResultsError(BacalhauError):
     """
 
     code = "job.multiple_results"
+
+
+class OutputNotFoundError(BacalhauError, KeyError):
+    """No output of the job has the given name.
+
+    When: `Result.outputs` with a name in brackets.
+
+    What to do: Use one of the names in the hint: those of ``outputs`` in the spec.
+    """
+
+    code = "output.not_found"
 
 
 class NonZeroExitError(BacalhauError):

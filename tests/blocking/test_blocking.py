@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,13 +149,23 @@ def test_a_wait_may_have_an_end_and_leaves_the_job_running(
     cluster: blocking.Cluster, workloads: Workloads, verb: str
 ) -> None:
     job = cluster.submit(STUCK)
-    with pytest.raises(TimeoutError) as caught:
+    with pytest.raises(
+        TimeoutError, match=rf"job {job.id} has not ended after 0\.01 s; it goes on"
+    ) as caught:
         getattr(job, verb)(timeout=0.01)
     assert not isinstance(caught.value, bac.JobTimeoutError)
     assert workloads.running.wait(FAR)
     assert job.state is bac.JobState.RUNNING
     workloads.release.set()
     assert job.wait(timeout=FAR) is bac.JobState.COMPLETED
+
+
+@pytest.mark.parametrize("timeout", ["60", True, math.nan])
+def test_the_end_of_a_wait_is_a_number_of_seconds(cluster: blocking.Cluster, timeout: Any) -> None:
+    job = cluster.submit(HELLO)
+    with pytest.raises(InvalidSpecError, match=r"timeout: .* is not a number of seconds"):
+        job.wait(timeout=timeout)
+    assert job.wait(timeout=math.inf) is bac.JobState.COMPLETED
 
 
 def test_streams_may_be_left_and_read_again(cluster: blocking.Cluster) -> None:
@@ -229,7 +241,7 @@ class Broken(Executor):
 
     engine = "function"
 
-    def __init__(self, error: Exception | None) -> None:
+    def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
     async def _probe(self) -> EngineInfo:
@@ -266,6 +278,16 @@ def test_a_fault_of_the_machinery_is_raised_where_the_block_ends(workloads: Work
             cluster.submit(HELLO, "doomed").wait()
         over()
     assert isinstance(caught.value.__cause__, StoreError)
+
+
+@pytest.mark.parametrize("error", [SystemExit("no licence"), KeyboardInterrupt()])
+def test_what_ends_its_event_loop_is_raised_where_the_block_ends(error: BaseException) -> None:
+    with (
+        pytest.raises(ClusterFailedError, match=type(error).__name__) as caught,
+        blocking.Cluster([bac.Node("n", [Broken(error)])]) as cluster,
+    ):
+        cluster.jobs()
+    assert caught.value.__cause__ is error
 
 
 def test_one_that_is_forgotten_is_closed(workloads: Workloads) -> None:
@@ -357,6 +379,25 @@ def test_a_fork_has_no_thread_that_would_answer(
         for call in (cluster.jobs, cluster.close):
             with pytest.raises(BlockingCallError, match="forked"):
                 call()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_block_that_is_left_in_a_fork_closes_nothing(workloads: Workloads) -> None:
+    child, left = -1, 1
+    try:
+        with blocking.Cluster(workloads.nodes()) as cluster, cluster.submit(HELLO):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: there are threads
+                child = os.fork()
+            if child == 0:
+                raise LookupError("of the child")
+            assert os.waitpid(child, 0)[1] == 0
+            assert cluster.run(HELLO).stdout == "one\ntwo\n"
+    except LookupError:
+        left = 0
+    finally:
+        if child == 0:
+            os._exit(left)
 
 
 # ---- Interrupts ----
@@ -484,16 +525,34 @@ def test_a_program_that_is_interrupted_at_any_moment_ends(double: bool) -> None:
     assert (count.hangs, count.processes, count.folders_after) == ([], 0, 0)
 
 
-def test_an_interpreter_that_exits_with_it_open_ends(tmp_path: Path) -> None:
-    program = """
+OPEN = """
 from tests.blocking.interrupted import *
 cluster = blocking.Cluster(nodes())
 job = cluster.submit(LOOP)
 next(job.events())
 """
+OPENING = """
+import threading
+from tests.blocking.interrupted import *
+from tests.blocking.test_blocking import Broken
+
+class Slow(Broken):
+    async def _probe(self):
+        begun.set()
+        await anyio.sleep_forever()
+
+begun = threading.Event()
+cluster = blocking.Cluster([bac.Node("n", [Slow(OSError())])])
+threading.Thread(target=cluster.jobs, daemon=True).start()
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize("program", [OPEN, OPENING], ids=["open", "opening"])
+def test_an_interpreter_that_exits_with_it_open_ends(tmp_path: Path, program: str) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=env, check=False, timeout=FAR, capture_output=True
     )
-    assert (done.returncode, done.stdout) == (0, b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert not list(tmp_path.glob("bacalhau-*"))

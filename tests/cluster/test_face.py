@@ -13,6 +13,7 @@ import pytest
 
 import bacalhau_sdk as bac
 from bacalhau_sdk.abc import Task, TaskIO
+from bacalhau_sdk.errors import OutputNotFoundError
 from bacalhau_sdk.testing import SimulatedEngine
 from tests.cluster.harness import Workload, cluster, spec
 
@@ -63,6 +64,12 @@ class TestResults:
             )
             second = await c.run(again)
             assert (second.outputs["copies"].path / "0").read_text() == "0,1,2"
+            with pytest.raises(
+                OutputNotFoundError, match=r"no output 'copy'\nHint: it has 'copies'"
+            ) as wrong:
+                second.outputs["copy"]
+            assert isinstance(wrong.value, KeyError)
+            assert (second.outputs.get("copy"), "copy" in second.outputs) == (None, False)
             kept = await anyio.to_thread.run_sync(second.outputs["copies"].copy_to, tmp_path / "kept")
         assert (kept / "0").read_text() == "0,1,2"
         with pytest.raises(bac.errors.ResultsGoneError, match="data_dir"):

@@ -391,9 +391,7 @@ def data_dir_file(site: Site, *parts: str) -> Path:
     return site.files.joinpath("taken", *parts)
 
 
-def closed(
-    name: str, give: Any, says: str = "is not open", todo: str = "inside its 'async with' block"
-) -> Row:
+def closed(name: str, give: Any, says: str = "is not open", todo: str = "inside its block") -> Row:
     return Row(name, give, "", says, todo, CLOSED, "cluster.closed")
 
 

@@ -65,6 +65,7 @@ CODES = {
     "NodeNotFoundError": "node.not_found",
     "NonZeroExitError": "job.nonzero_exit",
     "OutputError": "output.error",
+    "OutputNotFoundError": "output.not_found",
     "ResultsGoneError": "results.gone",
     "StoreError": "store.error",
     "TransientError": "execution.transient",

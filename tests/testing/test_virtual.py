@@ -146,6 +146,37 @@ def test_run_gives_up_when_the_time_is_over(backend: BackendName, ticking: bool)
 
 
 @both
+@pytest.mark.parametrize("outer", ["asyncio", "trio"])
+def test_run_has_a_loop_of_its_own_where_one_runs(outer: str, backend: BackendName) -> None:
+    async def hour() -> float:
+        await anyio.sleep(3600)
+        return anyio.current_time()
+
+    async def cell() -> float:
+        return testing.run(hour, backend=backend)
+
+    assert anyio.run(cell, backend=outer) == 3600
+
+
+def test_run_has_a_loop_of_its_own_in_a_line_of_a_prompt() -> None:
+    """`python -m asyncio` runs lines in callbacks of its loop."""
+
+    async def prompt() -> object:
+        printed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+        def line() -> None:
+            try:
+                printed.set_result(testing.run(anyio.sleep, 3600))
+            except Exception as error:  # noqa: BLE001
+                printed.set_exception(error)
+
+        asyncio.get_running_loop().call_soon(line)
+        return await printed
+
+    assert asyncio.run(prompt()) is None
+
+
+@both
 def test_the_limit_is_a_day_unless_it_is_said(backend: BackendName) -> None:
     assert testing.run(anyio.sleep, 86399, backend=backend) is None
     with pytest.raises(VirtualTimeError):

@@ -48,7 +48,7 @@ from ..transports.memory import MemoryTransport
 from .compute import ComputeNode
 from .job import Job, Jobs
 from .node import Node
-from .orchestrator import Orchestrator, failure_hint, failure_text
+from .orchestrator import Orchestrator, failure_hint, failure_text, not_open
 from .result import Result
 from .streams import ListStream
 from .submission import prepare, refuse_unsupported
@@ -471,7 +471,7 @@ class Cluster(AsyncContextManagerMixin):
 
     def _opened(self) -> Orchestrator:
         if self._orchestrator is None:
-            raise ClusterClosedError("the cluster is not open", hint="use it inside its 'async with' block")
+            raise not_open()
         self._orchestrator.check_open()
         return self._orchestrator
 

@@ -119,7 +119,7 @@ class Orchestrator:
                 failure_text(self._failure), hint=failure_hint(self._failure)
             ) from self._failure
         if self._task_group is None:
-            raise ClusterClosedError("the cluster is not open", hint="use it inside its 'async with' block")
+            raise not_open()
 
     async def request(self, event: OrchestratorEvent) -> None:
         """Have an event handled and its effects performed.
@@ -337,6 +337,14 @@ def _named(message: Message) -> str:
     """Name a message for the log, by its type and its execution: what is in it may be secret."""
     execution_id = getattr(message, "execution_id", "")
     return f"{type(message).__name__} {execution_id}".rstrip()
+
+
+def not_open() -> ClusterClosedError:
+    """Return the error of a cluster that has not been entered yet, or has been left."""
+    return ClusterClosedError(
+        "the cluster is not open",
+        hint="use it inside its block; one that has closed stays closed: make a new one",
+    )
 
 
 def failure_text(failure: BaseException) -> str:

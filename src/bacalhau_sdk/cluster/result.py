@@ -8,12 +8,12 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from ..errors import NonZeroExitError, ResultsGoneError
+from ..errors import NonZeroExitError, OutputNotFoundError, ResultsGoneError
 from ..model.data import PathLike, local_path
 from ..model.display import ROWS_MAX, card, duration, element, last_part, moment, state_badge, table, visible
 from ..model.execution import Execution, Outcome
 from ..model.frozenmap import FrozenMap
-from ..model.problems import invalid, printable, shown_path
+from ..model.problems import invalid, printable, shown, shown_path
 
 __all__ = ["TEXT_CAP", "Output", "Result", "last_lines", "read_result"]
 
@@ -104,6 +104,23 @@ class Output:
         return str(self.path)
 
 
+class _Outputs(FrozenMap[str, Output]):
+    """The outputs by their names."""
+
+    def __getitem__(self, key: str) -> Output:
+        """Return an output.
+
+        Raises:
+            OutputNotFoundError: None has that name.
+        """
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            raise OutputNotFoundError(
+                f"the job has no output {shown(key)}", hint=f"it has {', '.join(map(shown, self)) or 'none'}"
+            ) from None
+
+
 @frozen(eq=False)
 class Result:
     """What one partition of a job has come to.
@@ -118,10 +135,13 @@ class Result:
         stderr: The standard error, likewise.
         stdout_truncated: Whether ``stdout`` is not all that the workload wrote.
         stderr_truncated: Whether ``stderr`` is not all that the workload wrote.
-        outputs: The folders, by the names from the spec.
+        outputs: The folders, by the names from the spec; `Output.path` is where one is, `Output.copy_to` copies it. Another name
+            in brackets is an `OutputNotFoundError`.
         created_at: When the execution was made, in seconds of the cluster's clock (Unix time by default).
         started_at: When the workload began to run.
         ended_at: When the results were stored.
+
+    ``duration`` is the seconds that it took, and ``stdout_path`` and ``stderr_path`` are files with the whole streams.
     """
 
     job_id: str
@@ -256,7 +276,7 @@ def read_result(
         stderr=stderr,
         stdout_truncated=stdout_cut or outcome.stdout_truncated,
         stderr_truncated=stderr_cut or outcome.stderr_truncated,
-        outputs=FrozenMap({name: Output(name, folder) for name in output_names}),
+        outputs=_Outputs({name: Output(name, folder) for name in output_names}),
         created_at=execution.created_at,
         started_at=execution.started_at if execution.started_at is not None else ended,
         ended_at=ended,

@@ -10,7 +10,9 @@ import importlib
 import math
 import selectors
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Literal, TypeAlias, TypeVar, TypeVarTuple, cast
 
 import anyio
@@ -46,7 +48,8 @@ def run(
 ) -> T:
     """Run an async function under virtual time, which begins at 0 seconds, and return what it returns.
 
-    Whatever has the same arguments takes the same course, as long as it uses no threads, no sockets and no real clock.
+    Whatever has the same arguments takes the same course, as long as it uses no threads, no sockets and no real clock. Where an
+    event loop runs already, as in the cells of a notebook, it has one of its own in another thread, and that one waits for it.
 
     Args:
         function: What to run, with ``args``.
@@ -72,7 +75,22 @@ def run(
             return await function(*args)
 
     name, options = virtual_backend(backend, seed=seed)
-    return anyio.run(limited, backend=name, backend_options=options)
+    begin = partial(anyio.run, limited, backend=name, backend_options=options)
+    if not _in_event_loop():
+        return begin()
+    with ThreadPoolExecutor(1) as beside:  # a thread has one event loop at most
+        return beside.submit(begin).result()
+
+
+def _in_event_loop() -> bool:
+    for find in (
+        lowlevel.current_token,
+        asyncio.get_running_loop,
+    ):  # anyio does not see callbacks, such as a prompt's lines
+        with suppress(RuntimeError):
+            find()
+            return True
+    return False
 
 
 def virtual_backend(backend: BackendName, *, seed: int = 0) -> tuple[BackendName, dict[str, object]]:

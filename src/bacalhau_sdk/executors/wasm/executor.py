@@ -40,7 +40,8 @@ class WasmExecutor(Executor):
 
     How it ends: an exit code, whatever its value (0 to 2**32 - 1), is the result; a return from the entry
     point is 0. A trap (``unreachable``, an access out of bounds, a stack that overflows, fuel that is used
-    up) is the guest's own failure: exit code 1, with the trap and the backtrace on the standard error.
+    up) is the guest's own failure: exit code 1, with the trap and the functions that it was in as
+    the last two lines of the standard error.
 
     Cancellation: `run` returns when the guest is dead, which is a moment later, also in an endless loop, in a
     sleep, in the start section. Two things cannot be interrupted in a thread. A compilation: a cancel

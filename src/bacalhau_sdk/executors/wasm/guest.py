@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager
@@ -28,6 +29,8 @@ _TABLE_ELEMENTS_MAX = 1_000_000
 _TABLES_MAX = 16
 _INSTANCES = 2  # the guest, and the module that may end it
 _TRAP_LENGTH_MAX = 4096
+# "    0:  0x28 - module!function", without the offset where the stack has overflowed.
+_FRAME = re.compile(r" +\d+: +(?:(0x[0-9a-f]+) - )?[^!]*!(.*)")
 
 
 # Before version 50, wasmtime-py keeps callbacks in a table that two threads must not change at once.
@@ -272,7 +275,20 @@ class Guest:
     def _describe(self, trap: Exception) -> str:
         from wasmtime import Trap, TrapCode
 
-        text = str(trap)[:_TRAP_LENGTH_MAX]
+        text = _in_two_lines(str(trap))[:_TRAP_LENGTH_MAX]
         if isinstance(trap, Trap) and trap.trap_code is TrapCode.OUT_OF_FUEL:
             return f"the guest is out of fuel: it has used up its {self._command.fuel} units\n{text}"
         return text
+
+
+def _in_two_lines(text: str) -> str:
+    """Shorten what wasmtime says about a trap to the reason and the functions, innermost first.
+
+    Messages end with the last lines of a standard error, and the guest's own words should be among them.
+    """
+    backtrace, _, reason = text.partition("\n\nCaused by:\n")
+    frames = [_FRAME.fullmatch(line) for line in backtrace.splitlines()[1:]]
+    if not reason or not all(frames):  # debug information is there, or another version of wasmtime
+        return text
+    where = (f"{frame[2]} ({frame[1]})" if frame[1] else frame[2] for frame in frames if frame)
+    return f"{' '.join(reason.split())}\n  in {', '.join(where)}"
