@@ -49,9 +49,8 @@ async def submit(request: Request) -> JSONResponse:
 
 async def follow(request: Request) -> StreamingResponse:
     job = await cluster_of(request).job(request.path_params["id"])
-    lines = (
-        f"{entry.text}\n" async for entry in job.logs()
-    )  # a client that goes away leaves the job running
+    # A client that goes away ends this, and leaves the job running.
+    lines = (f"{entry.text}\n" async for entry in job.logs())
     return StreamingResponse(lines, media_type="text/plain")
 
 
