@@ -143,12 +143,23 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy and pyright, and that the whole public face is typed."""
+    """Check types with mypy and pyright, that the whole public face is typed, and the code of users against it."""
     install(session, "types")
     env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # it would ask another registry for a newer pyright
-    session.run("mypy", *(path for path in PYPROJECT["tool"]["mypy"]["files"] if Path(path).exists()))
-    session.run("pyright", env=env)
+    # The scripts of docs/ need what only this environment has.
+    tools = PYPROJECT["tool"]
+    session.run("mypy", *(path for path in tools["mypy"]["files"] if Path(path).exists()), "docs")
+    session.run("pyright", *tools["pyright"]["include"], "docs", env=env)
     session.run("pyright", "--verifytypes", "bacalhau_sdk", "--ignoreexternal", env=env)
+    # Examples and pages as a user has them: beside the package that is installed, without a configuration of ours.
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder)
+    session.run("python", "docs/extract_code.py", str(folder))
+    shutil.copytree("examples", folder / "examples")
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    with session.chdir(folder):
+        session.run("mypy", "--strict", "--config-file=", "--explicit-package-bases", ".")
+        session.run("pyright", env=env | {"PYTHONPATH": ""})
 
 
 @nox.session

@@ -10,7 +10,7 @@ from enum import EnumType
 from pathlib import Path
 
 from docutils import nodes
-from pygments.lexers.special import TextLexer
+from pygments.lexers.special import TextLexer  # pyright: ignore[reportMissingTypeStubs]
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
@@ -117,7 +117,7 @@ def sign(
     returns: str | None,
 ) -> tuple[str, str | None] | None:
     """Show no arguments of a class that only the library makes, that is not called, or that Python calls; nor how attrs works."""
-    made = name.rpartition(".")[2] in {"Job", "Output", "Result"}
+    made = name.rpartition(".")[2] in {"Job", "Output", "Result", "Timeline"}
     if what == "class" and (made or isinstance(value, EnumType) or getattr(value, "_is_protocol", False)):
         return "", returns
     return (re.sub(r"attr_dict\['\w+'\]\.default|NOTHING", "...", signature), returns) if signature else None

@@ -10,7 +10,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import nbformat
 from nbclient import NotebookClient
@@ -29,7 +31,8 @@ LINE = 20  # pixels of a line of code, roughly
 
 def executed(path: Path) -> nbformat.NotebookNode:
     """Return the notebook with its outputs."""
-    notebook = nbformat.read(path, as_version=4)
+    read = cast("Callable[..., nbformat.NotebookNode]", nbformat.read)  # pyright: ignore[reportUnknownMemberType]
+    notebook = read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
@@ -75,7 +78,7 @@ def main(source: Path, folder: Path) -> None:
     print(f"{source}: {len(notebook.cells)} cells, {len(values)} of them show a table or a drawing")
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     for theme in ("light", "dark"):
-        page, _ = HTMLExporter(theme=theme, **SCRIPTS).from_notebook_node(notebook)
+        page, _ = HTMLExporter(theme=theme, **SCRIPTS).from_notebook_node(notebook)  # type: ignore[no-untyped-call]
         target = folder / f"{source.stem}-{theme}.html"
         target.write_text(page, encoding="utf-8")
         print(f"  {target}")

@@ -17,7 +17,7 @@ import attrs
 
 from bacalhau_sdk.wire.document import Job, Unsupported
 
-EMPTY = [None, "", False, 0, [], {}]
+EMPTY: list[object] = [None, "", False, 0, [], {}]
 PLAIN = {str: "string", int: "integer", NoneType: "null"}
 
 

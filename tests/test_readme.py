@@ -1,4 +1,4 @@
-"""The README's example and commands, and the quickstart, do what they say."""
+"""The README's examples do what they say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ README = (PROJECT / "README.md").read_text()
 
 
 def run(*arguments: str | Path) -> str:
+    """Run a script without a warning, and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=PROJECT,
@@ -46,16 +47,3 @@ def test_the_blocking_example_runs_as_it_stands(tmp_path: Path) -> None:
     printed = run(script)
     assert printed.count("different") == 2
     assert "\n0\n" in printed
-
-
-def test_the_quickstart_shows_the_log_and_where_the_outputs_are(tmp_path: Path) -> None:
-    printed = run(PROJECT / "examples" / "quickstart.py", PROJECT / "docs", tmp_path / "kept")
-    assert re.search(
-        r"^stdout \| +\d+ words +/inputs/explanation/journey-of-a-job\.md$", printed, re.MULTILINE
-    )
-    assert f"its outputs are in {tmp_path / 'kept'}" in printed
-    assert (tmp_path / "kept" / "words.csv").exists()
-
-
-def test_the_quickstart_is_short() -> None:
-    assert len((PROJECT / "examples" / "quickstart.py").read_text().splitlines()) <= 60

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .cluster.job import Job
     from .cluster.node import Node
     from .cluster.result import Output, Result
+    from .cluster.timeline import Timeline
     from .errors import (
         BacalhauError,
         JobCancelledError,
@@ -61,6 +62,7 @@ __all__ = [
     "Result",
     "RetryPolicy",
     "Selector",
+    "Timeline",
     "Timeouts",
     "WasmExecutor",
     "errors",
@@ -92,6 +94,7 @@ _MODULES = {
     "Result": ".cluster.result",
     "RetryPolicy": ".model.job",
     "Selector": ".model.selector",
+    "Timeline": ".cluster.timeline",
     "Timeouts": ".model.job",
     "WasmExecutor": ".executors.wasm.executor",
 }

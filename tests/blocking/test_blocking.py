@@ -224,7 +224,7 @@ def test_the_end_of_the_block_cancels_what_has_not_ended(
         assert workloads.running.wait(FAR)
     assert workloads.dead.is_set()
     assert job.state is bac.JobState.CANCELLED
-    assert f"cancels 1 jobs: {job.id}" in caplog.text
+    assert f"cancels 1 job: {job.id}" in caplog.text
 
 
 def test_what_the_block_raises_leaves_it_as_itself(workloads: Workloads) -> None:

@@ -462,7 +462,7 @@ class TestLookUp:
             job = await c.submit(spec("ok"), "it")
             await job.wait()
             assert repr(job) == "<Job it: COMPLETED>"
-            assert repr(c) == "<Cluster: only; 1 jobs>"
+            assert repr(c) == "<Cluster: only; 1 job>"
             assert (
                 repr(bac.Node("n", [Workload()], resources=bac.Resources(cpu=1)))
                 == "<Node 'n': function; cpu 1>"

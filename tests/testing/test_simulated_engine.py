@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ async def test_offers_are_counted_however_often_they_are_made(job: Job) -> None:
 async def test_a_refusal_names_its_reason_and_whether_it_lasts(job: Job) -> None:
     told = engine(on(offer=1).refuses("no room"), on(offer=2).refuses("never", lasting=True), on().exits(4))
     refusals = [await told.check(evolve(job.task, execution_id=name)) for name in "abc"]
-    assert refusals[0] == Refusal("", Check.ENGINE, "a", "no room", "the plan says so", lasting=False)
-    assert refusals[1] == Refusal("", Check.ENGINE, "b", "never", "the plan says so", lasting=True)
+    assert refusals[0] == Refusal("", Check.ENGINE, "docker", "no room", "the plan says so", lasting=False)
+    assert refusals[1] == Refusal("", Check.ENGINE, "docker", "never", "the plan says so", lasting=True)
     assert refusals[2] is None
 
 
@@ -157,6 +158,13 @@ async def test_what_the_plan_does_not_name_is_left_to_the_functions(job: Job) ->
     assert await told.check(job.task) is refusal
     assert await code(told, job, execution_id="a") == 5
     assert await code(told, job, execution_id="b", attempt=2) == 2
+
+
+async def test_a_behaviour_may_be_given_arguments(job: Job) -> None:
+    async def behave(code: int, task: Task, io: TaskIO) -> int:
+        return code
+
+    assert await code(SimulatedEngine("docker", behaviour=partial(behave, 6)), job) == 6
 
 
 # ---- Plans that make no sense ----

@@ -337,8 +337,8 @@ class Cluster(AsyncContextManagerMixin):
 
     def __repr__(self) -> str:
         """Return the nodes and the number of jobs."""
-        jobs = len(self._orchestrator.views) if self._orchestrator is not None else 0
-        return f"<Cluster: {', '.join(node.name for node in self._nodes) or 'no node'}; {jobs} jobs>"
+        jobs = counted(len(self._orchestrator.views) if self._orchestrator is not None else 0, "job")
+        return f"<Cluster: {', '.join(node.name for node in self._nodes) or 'no node'}; {jobs}>"
 
     # Opening and closing
 
@@ -429,7 +429,8 @@ class Cluster(AsyncContextManagerMixin):
         """Cancel what has not ended, and say so once."""
         unfinished = orchestrator.stop_submitting()
         if unfinished:
-            _log.warning("the cluster closes and cancels %d jobs: %s", len(unfinished), ", ".join(unfinished))
+            count = counted(len(unfinished), "job")
+            _log.warning("the cluster closes and cancels %s: %s", count, ", ".join(unfinished))
         with suppress(ClusterFailedError, ClusterClosedError):
             await orchestrator.cancel_all("the cluster was closed")
 

@@ -104,7 +104,7 @@ class Timeline:
 
     @property
     def svg(self) -> str:
-        """The picture as the text of an SVG file: no script, and nothing that would have to be fetched."""
+        """The picture, as the text of an SVG file without scripts and without anything that would have to be fetched."""
         return _Drawing(self).svg()
 
     def save(self, path: str | PathLike) -> Path:

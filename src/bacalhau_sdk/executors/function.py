@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ from ..model.execution import RunResult, Task
 from ..model.job import FunctionSpec
 from ..model.network import NetworkType
 from ..model.node import Check, EngineInfo, Refusal
-from ..model.problems import invalid, key_path, shown, to_flag, under
+from ..model.problems import check_async_function, invalid, key_path, shown, to_flag, under
 
 __all__ = ["FunctionExecutor", "FunctionTask", "TextSink"]
 
@@ -92,12 +92,7 @@ class FunctionExecutor(Executor):
         for name, function in functions.items():
             if not isinstance(name, str):
                 raise invalid(f"{shown(name)} is not the name of a function: give a text", "functions")
-            call = function if inspect.isroutine(function) else type(function).__call__
-            if not inspect.iscoroutinefunction(inspect.unwrap(getattr(call, "func", call))):
-                raise invalid(
-                    f"{shown(function)} is not an async function: write 'async def', for a thread could not be stopped",
-                    key_path("functions", name),
-                )
+            under(key_path("functions", name), partial(check_async_function, function))
         self._functions = dict(functions)
         self.system_env: bool = under("system_env", lambda: to_flag(system_env))
 

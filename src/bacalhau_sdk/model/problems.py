@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import reprlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeGuard, TypeVar, cast
 
 from ..errors import InvalidSpecError, Problem
 
 __all__ = [
     "Problems",
+    "check_async_function",
     "invalid",
     "is_text",
     "key_path",
@@ -28,6 +31,7 @@ F = TypeVar("F")
 
 _SHOWN_LENGTH = 80
 _PATH_LENGTH = 300
+_WRAPPERS_MAX = 100
 _REPR, _PATH_REPR = reprlib.Repr(), reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _SHOWN_LENGTH
 _PATH_REPR.maxstring = _PATH_LENGTH
@@ -80,6 +84,33 @@ def to_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise invalid(f"{shown(value)} is not True or False")
     return value
+
+
+def check_async_function(value: object) -> None:
+    """See that what a value runs when it is called was written with ``async def``.
+
+    It may be that function, a method, an object whose class has such a ``__call__``, or one of these in `functools.partial`, or
+    in a decorator that uses `functools.wraps`. What a lambda or a plain function would return shows only when it is called.
+
+    Raises:
+        InvalidSpecError: It is something else.
+    """
+    call = value
+    for _ in range(_WRAPPERS_MAX):
+        if inspect.iscoroutinefunction(call):
+            return
+        if isinstance(call, partial):
+            call = cast("partial[object]", call).func
+        elif inspect.isroutine(call):
+            call = getattr(call, "__func__", None) or getattr(call, "__wrapped__", None)
+        else:
+            call = type(call).__call__ if callable(call) else None
+        if call is None:
+            break
+    raise invalid(
+        f"{shown(value)} is not an async function: write 'async def' instead of a plain 'def' or a lambda, "
+        "and functools.partial to give it arguments; what runs in a thread could not be stopped"
+    )
 
 
 def several(values: object) -> list[object]:

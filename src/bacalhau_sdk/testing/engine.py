@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -16,7 +15,7 @@ from ..model.execution import RunResult, Task
 from ..model.network import NetworkType
 from ..model.node import Check, EngineInfo, Refusal
 from ..model.platform import Platform, PlatformSupport
-from ..model.problems import Problems, is_text, shown
+from ..model.problems import Problems, check_async_function, is_text, shown
 from .story import Entry, Exit, Fail, Hang, Prepare, Print, Refuse, Run, Step, Write, check_plan
 
 __all__ = ["Behaviour", "SimulatedEngine"]
@@ -42,7 +41,8 @@ class SimulatedEngine(Executor):
             lets it accept.
 
     Raises:
-        InvalidSpecError: An entry of the plan is none, says nothing, or is never reached; or a platform is none.
+        InvalidSpecError: An entry of the plan is none, says nothing, or is never reached; a platform is none; or ``behaviour``
+            is no async function.
     """
 
     def __init__(
@@ -64,11 +64,8 @@ class SimulatedEngine(Executor):
             *_supported(emulated, "emulated", problems),
         )
         self._plan = problems.convert("", lambda: check_plan(plan), ())
-        call = behaviour if inspect.isroutine(behaviour) else type(behaviour).__call__
-        if behaviour is not None and not inspect.iscoroutinefunction(
-            inspect.unwrap(getattr(call, "func", call))
-        ):
-            problems.add("behaviour", f"{shown(behaviour)} is not an async function: write 'async def'")
+        if behaviour is not None:
+            problems.convert("behaviour", lambda: check_async_function(behaviour), None)
         if check is not None and not callable(check):
             problems.add("check", f"{shown(check)} is not a function that takes a task")
         problems.check()
@@ -82,7 +79,7 @@ class SimulatedEngine(Executor):
     async def _check(self, task: Task) -> Refusal | None:
         match self._entry(task):
             case Entry(steps=(Refuse(reason, lasting),)):
-                return Refusal("", Check.ENGINE, task.execution_id, reason, "the plan says so", lasting)
+                return Refusal("", Check.ENGINE, task.engine.engine, reason, "the plan says so", lasting)
             case _:
                 return self._refuse(task) if self._refuse is not None else None
 

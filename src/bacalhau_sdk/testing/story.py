@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 from attrs import evolve, frozen
 
 from ..model.execution import Task
-from ..model.problems import Problems, invalid, is_text, several, shown
+from ..model.paths import check_job_id, check_output_name
+from ..model.problems import Problems, invalid, is_text, several, shown, to_flag, under
 
 __all__ = ["Entry", "check_plan", "on"]
 
@@ -122,7 +123,8 @@ class Entry:
         parts = PurePosixPath(path).parts if is_text(path) else ()
         if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
             raise invalid(f"{shown(path)} is no path of a file inside an output", "writes.path")
-        return self._then(Write(output, path, _data(data, "writes.data")))
+        name = under("writes.output", lambda: check_output_name(output))
+        return self._then(Write(name, path, _data(data, "writes.data")))
 
     def exits(self, code: int) -> Entry:
         """End with an exit code, of 32 bits."""
@@ -151,7 +153,8 @@ class Entry:
         """
         if self.steps:
             raise invalid("an execution that is refused does nothing else", "refuses")
-        return self._then(Refuse(_text(reason, "refuses"), lasting))
+        lasts = under("refuses.lasting", lambda: to_flag(lasting))
+        return self._then(Refuse(_text(reason, "refuses"), lasts))
 
     def ignores_kill(self, seconds: float) -> Entry:
         """Go on for some time when killed, then die; may be said anywhere before a refusal."""
@@ -221,8 +224,8 @@ def on(
     for name, number, least in (("attempt", attempt, 1), ("partition", partition, 0), ("offer", offer, 1)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
             problems.add(name, f"{shown(number)} is not a number from {least} up")
-    if job is not None and not isinstance(job, str):
-        problems.add("job", f"{shown(job)} is no id of a job: give the text that submit() was given")
+    if job is not None:
+        problems.convert("job", lambda: check_job_id(job), None)
     problems.check()
     return Entry(attempt, partition, job, offer)
 

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from ..errors import TransportError
 from ..host.channel import Channel
 from ..model.message import ORCHESTRATOR, Envelope, Message
-from ..model.problems import Problems, invalid, several, shown
+from ..model.problems import Problems, invalid, several, shown, to_flag, under
 from ..transports.memory import MemoryTransport
 from .virtual import check_seed
 
@@ -96,7 +96,8 @@ class LinkFault:
             end: When it is whole again.
             one_way: Whether only messages from the first party to the second are lost; streams break in any case.
         """
-        return evolve(self, start=start, end=_end(start, end), one_way=one_way)
+        flag = under("one_way", lambda: to_flag(one_way))
+        return evolve(self, start=start, end=_end(start, end), one_way=flag)
 
     def flaps(
         self, every: float, start: float = 0.0, end: float = math.inf, *, one_way: bool = False
