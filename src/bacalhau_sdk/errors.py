@@ -588,7 +588,8 @@ class InvalidModuleError(ExecutionError):
     When: `Cluster.submit` for a module that is too large, else the node before the module runs; then a `JobFailedError`
         carries it.
 
-    What to do: Build a core module for WASI preview 1 (``wasm32-wasip1``) and submit the binary ``.wasm``.
+    What to do: Build a core module for WASI preview 1 (``wasm32-wasip1``; zig says ``wasm32-wasi``) and submit the
+        binary ``.wasm``.
     """
 
     code = "wasm.invalid_module"
@@ -611,8 +612,8 @@ class ModuleLinkError(ExecutionError):
 
     When: The node, before the module runs; `JobFailedError` carries it.
 
-    What to do: Build the module for WASI preview 1 (``wasm32-wasip1``); imports of other worlds, such as a browser's, are not
-        there.
+    What to do: Build the module for WASI preview 1 (``wasm32-wasip1``; zig says ``wasm32-wasi``); imports of other
+        worlds, such as a browser's, are not there.
     """
 
     code = "wasm.link"

@@ -190,7 +190,7 @@ class LogEntry:
         attempt: The try that wrote it, from 1.
         stream: ``"stdout"`` or ``"stderr"``.
         time: When it was read, in seconds of the cluster's clock (Unix time by default).
-        data: The bytes of the line.
+        data: The bytes of the line; ``text`` is the line as text.
     """
 
     partition_index: int

@@ -147,7 +147,7 @@ def require_binary(module: bytes) -> None:
     raise InvalidModuleError(
         f"the module is not a WebAssembly binary: it {found}",
         field="engine.module",
-        hint="submit the .wasm file that a compiler for wasm32-wasip1 makes",
+        hint="submit the .wasm file that a compiler for wasm32-wasip1 (zig: wasm32-wasi) makes",
     )
 
 
