@@ -123,6 +123,8 @@ def measured(what: str, name: str) -> object:
     env = dict(os.environ)
     if peer.in_memory or what == "memory":
         env["TMPDIR"] = IN_MEMORY
+    if hasattr(os, "sync"):
+        os.sync()  # what the one before has left to the disk is not for this one to wait for
     command = [sys.executable, "-m", "benchmarks.compare", what, name]
     done = subprocess.run(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)

@@ -266,7 +266,7 @@ PEERS = {
     "dask": Peer(
         "dask, LocalCluster in process",
         "a scheduler and one worker in the same event loop; async functions; a result is an object in memory for as long as "
-        "somebody has its future; no files; what has ended is forgotten",
+        "somebody has its future, and its task is then forgotten; no files",
         "distributed",
         dask,
         package="distributed",
