@@ -25,7 +25,7 @@ FIGURES = Path(__file__).with_name("peers.json")
 ROUNDS = 5
 JOBS = 500
 # Memory is measured after so many jobs, and again after so many more, a hundred at a time.
-WARM_UP, MEASURED, AT_A_TIME = 1000, 3000, 100
+WARM_UP, MEASURED, AT_A_TIME = 600, 2000, 100
 MEMORY_ROUNDS = 3
 
 
