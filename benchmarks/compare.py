@@ -23,7 +23,7 @@ from .phases import profiled
 ROOT = Path(__file__).parents[1]
 FIGURES = Path(__file__).with_name("peers.json")
 ROUNDS = 5
-JOBS = 500
+JOBS = 300
 # Memory is measured after so many jobs, and again after so many more, a hundred at a time.
 WARM_UP, MEASURED, AT_A_TIME = 600, 2000, 100
 MEMORY_ROUNDS = 3
