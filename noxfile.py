@@ -164,6 +164,6 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; ``-- ARGS`` go to ``python -m benchmarks``."""
-    install(session, "test", "bench")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Measure no-op jobs beside other libraries, and write the page of it; ``-- ARGS`` go to ``python -m benchmarks`` instead."""
+    install(session, "bench", extra="trio")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["peers"]))

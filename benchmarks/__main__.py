@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from . import cancel, imports, noop, phases
+from . import cancel, compare, imports, page, phases
 
-BENCHMARKS = {"cancel": cancel.main, "imports": imports.main, "noop": noop.main, "phases": phases.main}
+
+def peers() -> None:
+    """Measure the peers, and write their page and its plot."""
+    figures = compare.compare()
+    figures.save()
+    page.write(figures)
+
+
+BENCHMARKS = {"cancel": cancel.main, "imports": imports.main, "peers": peers, "phases": phases.main}
 
 
 def main() -> int:

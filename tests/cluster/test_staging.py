@@ -55,9 +55,9 @@ def nothing() -> None:
     pass
 
 
-def stage(folder: Path, spec: JobSpec) -> Staging:
+def stage(folder: Path, spec: JobSpec, *, scratch: bool = True) -> Staging:
     log = ExecutionLog(folder / "e-1.log", lambda: 0.0, nothing)
-    return Staging(folder / "e-1", "j-1", spec, log, [LocalStorage(), UrlStorage()])
+    return Staging(folder / "e-1", "j-1", spec, log, [LocalStorage(), UrlStorage()], scratch=scratch)
 
 
 def spec(**options: Any) -> JobSpec:
@@ -136,6 +136,26 @@ async def test_the_whole_root_can_be_an_input_with_others_in_it(node: Path, book
             "new": None,
             "new/d": b"d",
         }
+
+
+async def test_an_executor_without_scratch_has_no_folder_made_for_nothing(node: Path) -> None:
+    staging = stage(node, spec(), scratch=False)
+    await staging.prepare(nothing)
+    assert read_tree(node) == {".": None}
+    results = await staging.collect(0)
+    assert read_tree(node) == {
+        ".": None,
+        results.name: None,
+        **{f"{results.name}/{name}": data for name, data in read_tree(results).items() if name != "."},
+    }
+    assert set(read_tree(results)) == {".", "stdout", "stderr", "exitCode"}
+
+
+async def test_what_was_cancelled_before_is_not_prepared_when_there_is_nothing_to_prepare(node: Path) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await stage(node, spec(), scratch=False).prepare(nothing)
+    assert scope.cancelled_caught
 
 
 async def test_without_inputs_there_is_nothing_but_a_scratch_folder(node: Path) -> None:

@@ -876,7 +876,7 @@ async def test_a_sink_that_breaks_its_promise_ends_the_guest(
 @pytest.fixture
 def no_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the streams what they are on Windows."""
-    monkeypatch.setattr(wasm_streams, "_PIPES_HAVE_PATHS", False)
+    monkeypatch.setattr(wasm_streams, "PIPES_HAVE_PATHS", False)
 
 
 @pytest.mark.usefixtures("no_pipes")

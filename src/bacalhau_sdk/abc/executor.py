@@ -42,7 +42,8 @@ class TaskIO:
         stdout: Takes the standard output, live.
         stderr: Takes the standard error, live.
         started: To be called when the workload itself begins, after what prepares it (pull, compile).
-        scratch: A private folder for the executor's own needs, gone afterwards.
+        scratch: A private folder for the executor's own needs, gone afterwards. It is not made for an executor that says
+            `Executor.needs_scratch` is false.
     """
 
     inputs: Mapping[str, Path]
@@ -70,10 +71,12 @@ class Executor(AsyncContextManagerMixin, ABC):
     Attributes:
         engine: The name of the engine whose specs it runs.
         system_env: Whether its workloads get the variables of the system, such as ``BACALHAU_JOB_ID``.
+        needs_scratch: Whether it uses `TaskIO.scratch`; making and removing a folder for each execution takes time.
     """
 
     engine: str = ""
     system_env: bool = True
+    needs_scratch: bool = True
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:

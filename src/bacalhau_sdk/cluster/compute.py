@@ -299,7 +299,8 @@ class ComputeNode:
             self._folder / f"{execution_id}.log", self._clock.now, lambda: self._log_grew(execution_id)
         )
         self._logs[execution_id] = log
-        return Staging(self._folder / execution_id, task.job_id, spec, log, self._storages)
+        scratch = self._executors[task.engine.engine].needs_scratch
+        return Staging(self._folder / execution_id, task.job_id, spec, log, self._storages, scratch=scratch)
 
     # Logs
 

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from anyio.lowlevel import checkpoint
+
 from ..abc.executor import TaskIO
 from ..abc.storage import Storage
 from ..errors import BacalhauError, InputChangedError, InputError, OutputError
@@ -32,10 +34,18 @@ class Staging:
         spec: Says what goes in and what comes out.
         log: Takes the output streams.
         storages: Fetch the inputs.
+        scratch: Whether the executor needs a folder of its own.
     """
 
     def __init__(
-        self, folder: Path, job_id: str, spec: JobSpec, log: ExecutionLog, storages: Sequence[Storage]
+        self,
+        folder: Path,
+        job_id: str,
+        spec: JobSpec,
+        log: ExecutionLog,
+        storages: Sequence[Storage],
+        *,
+        scratch: bool = True,
     ) -> None:
         self.job_id = job_id
         self.log = log
@@ -45,6 +55,8 @@ class Staging:
         self._storages = storages
         self._inputs = {path: _inside(folder / "inputs", path) for path in spec.inputs}
         self._outputs = {name: folder / "outputs" / name for name in spec.outputs}
+        self._scratch = folder / "scratch"
+        self._empty = [*([self._scratch] if scratch else []), *self._outputs.values()]
 
     async def prepare(self, started: Callable[[], None]) -> TaskIO:
         """Stage the inputs and make the folders of the outputs.
@@ -59,7 +71,10 @@ class Staging:
             TransientError: An input could not be had this time.
         """
         spec = self._spec
-        await run_blocking(self._make_folders)
+        if self._empty:
+            await run_blocking(self._make_folders)
+        else:
+            await checkpoint()  # nothing starts that was cancelled before
         for path in self._outer_first():
             await self._fetch(key_path("inputs", path), spec.inputs[path].source, self._inputs[path])
         writable = frozenset(path for path, given in spec.inputs.items() if given.writable)
@@ -81,7 +96,7 @@ class Staging:
             stdout=self.log.stdout,
             stderr=self.log.stderr,
             started=started,
-            scratch=self._folder / "scratch",
+            scratch=self._scratch,
         )
 
     async def collect(self, exit_code: int) -> Path:
@@ -99,9 +114,8 @@ class Staging:
         await run_blocking(self._remove)
 
     def _make_folders(self) -> None:
-        (self._folder / "scratch").mkdir(parents=True)
-        for output in self._outputs.values():
-            output.mkdir(parents=True)
+        for folder in self._empty:
+            folder.mkdir(parents=True)
 
     def _outer_first(self) -> list[str]:
         """Return the guest paths of the inputs so that one inside another one comes later: it is laid into the copy of it."""

@@ -85,6 +85,7 @@ class FunctionExecutor(Executor):
     """
 
     engine = "function"
+    needs_scratch = False
 
     def __init__(self, functions: Mapping[str, Function], *, system_env: bool = True) -> None:
         if not isinstance(functions, Mapping):

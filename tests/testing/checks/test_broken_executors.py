@@ -155,6 +155,14 @@ class WritesBesides(Good):
         return await behave(task, io)
 
 
+class UsesTheScratchThatItDoesNotNeed(Good):
+    needs_scratch = False
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        await anyio.Path(io.scratch / "cache").write_bytes(b"1")
+        return await behave(task, io)
+
+
 class ChangesInputs(Good):
     async def work(self, task: Task, io: TaskIO) -> int | None:
         code = await behave(task, io)
@@ -367,6 +375,7 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
     "outputs are filled from inputs": [(FillsNoOutputs, "/outputs has []")],
     "nothing is written but outputs and scratch": [
         (WritesBesides, "['cache']"),
+        (UsesTheScratchThatItDoesNotNeed, "FileNotFoundError"),
         (ChangesInputs, "['inputs/letter']"),
     ],
     "started is called once when the workload begins": [

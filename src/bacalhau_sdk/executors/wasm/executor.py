@@ -25,7 +25,7 @@ from ...model.resources import parse_bytes
 from .cache import ModuleCache
 from .guest import Command, Guest, GuestEnd
 from .modules import require_binary, runtime_version
-from .streams import GuestStream, open_stream
+from .streams import PIPES_HAVE_PATHS, GuestStream, open_stream
 
 __all__ = ["WasmExecutor"]
 
@@ -71,6 +71,7 @@ class WasmExecutor(Executor):
     """
 
     engine = "wasm"
+    needs_scratch = not PIPES_HAVE_PATHS
 
     def __init__(
         self,

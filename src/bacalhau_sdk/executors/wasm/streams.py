@@ -11,17 +11,18 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from ...abc.executor import ByteSink
 
-__all__ = ["FileStream", "GuestStream", "PipeStream", "open_stream"]
+__all__ = ["PIPES_HAVE_PATHS", "FileStream", "GuestStream", "PipeStream", "open_stream"]
 
 _CHUNK = 1 << 18
 _TAIL_SECONDS = 0.05
 _DESCRIPTORS = Path("/dev/fd")
-_PIPES_HAVE_PATHS = _DESCRIPTORS.exists()  # not on Windows
+PIPES_HAVE_PATHS: bool = _DESCRIPTORS.exists()
+"""Whether a pipe can be opened by a name; not on Windows."""
 
 
 def open_stream(sink: ByteSink, scratch: Path, name: str) -> GuestStream:
     """Open one standard stream of one guest: a pipe where pipes have paths, else a file in ``scratch``."""
-    if _PIPES_HAVE_PATHS:
+    if PIPES_HAVE_PATHS:
         return PipeStream(sink)
     return FileStream(sink, scratch / name)
 

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ...abc.executor import Executor, TaskIO
 from ...errors import BacalhauError, ExecutionError
+from ...host.threads import run_blocking
 from ...model.execution import RunResult
 from ...model.job import EngineSpec
 from ...model.node import EngineInfo, Refusal
@@ -151,6 +152,8 @@ async def _outputs_are_filled_from_inputs(kit: ExecutorKit) -> None:
 @_note(TaskIO, "A private folder for the executor's own needs, gone afterwards.")
 async def _nothing_is_written_but_outputs_and_scratch(kit: ExecutorKit) -> None:
     async with kit.make() as executor, desk(kit.echo) as given:
+        if not executor.needs_scratch:
+            await run_blocking(given.io.scratch.rmdir)
         before = await given.others()
         await executor.run(given.task, given.io)
         after = await given.others()
