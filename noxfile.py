@@ -109,9 +109,15 @@ def notebook(session: nox.Session) -> None:
 
 @nox.session
 def interrupts(session: nox.Session) -> None:
-    """Interrupt programs a thousand times once, and a thousand times twice; takes about 20 minutes."""
+    """Interrupt programs a thousand times once, a thousand times twice, and 200 with a loop of their own; takes 20 minutes."""
     install(session, "test")
-    session.run("python", "-m", "tests.blocking.interrupts", *(session.posargs or ["--runs", "1000"]))
+    interrupt = ("python", "-m", "tests.blocking.interrupts")
+    if session.posargs:
+        session.run(*interrupt, *session.posargs)
+        return
+    session.run(*interrupt, "--runs", "1000")
+    for kind in ("asyncio", "trio"):
+        session.run(*interrupt, "--kind", kind, "--runs", "200", "--single")
 
 
 @nox.session(python=False)
