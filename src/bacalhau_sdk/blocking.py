@@ -37,7 +37,7 @@ from .host.threads import use_no_threads
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
-from .model.job import JobSpec, JobState
+from .model.job import JobSpec, JobState, JobType
 from .model.node import Nodes
 from .model.record import JobEvent
 
@@ -265,7 +265,8 @@ class Job:
         return self._engine.call(partial(self._job.cancel, reason), "keep")
 
     async def _result(self, seconds: float | None) -> Result:
-        self._job._check_single()  # pyright: ignore[reportPrivateUsage]
+        if self.spec.type is not JobType.OPS and self.spec.count != 1:
+            return await self._job.result()  # which refuses at once, and not at the end of the job
         return await self._ended(seconds, self._job.result)
 
     async def _ended(self, seconds: float | None, then: Callable[[], Awaitable[T]]) -> T:

@@ -108,24 +108,20 @@ class Job:
             NoMatchingNodeError: No known node could ever run it; the message says why, node by node.
             JobCancelledError: The job was cancelled.
             JobTimeoutError: The job took longer than its spec allows.
-            MultipleResultsError: The job has not exactly one partition; raised as soon as that is known, at once for a batch job.
+            MultipleResultsError: The job has not exactly one partition; at once for a batch job.
             ClusterFailedError: The machinery failed meanwhile.
             ResultsGoneError: The cluster has closed, and took them along.
         """
-        self._check_single()
-        await self.wait()
-        self._check_single()
-        return (await self.results())[0]
-
-    def _check_single(self) -> None:
-        """Refuse to take one result for several, if it is known by now how many partitions there are."""
-        count, on_nodes = self._view.record.partition_count, self.spec.type is JobType.OPS
-        if count != 1 and not (on_nodes and (count == 0 or not self.state.terminal)):
+        if self.spec.type is JobType.OPS:
+            await self.wait()  # how many partitions it has is known then
+        count = self._view.record.partition_count
+        if count != 1 and not (self.spec.type is JobType.OPS and count == 0):
             raise MultipleResultsError(
                 f"job {self.id} has {count} partitions",
                 field="count",
                 hint="results() returns the results of all",
             )
+        return (await self.results())[0]
 
     async def results(self) -> tuple[Result, ...]:
         """Wait for the end, and return the result of every partition, by its index.
