@@ -375,11 +375,14 @@ def test_a_fork_has_no_thread_that_would_answer(
 
 
 @pytest.fixture
-def interrupt_main() -> Callable[[], None]:
+def interrupt_main() -> Iterator[Callable[[], None]]:
     """Return a function that interrupts the main thread, as Ctrl-C does."""
     main = threading.main_thread().ident
     assert main == threading.get_ident()
-    return lambda: signal.pthread_kill(main, signal.SIGINT)
+    # A test run in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.pthread_kill(main, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
