@@ -27,6 +27,7 @@ from bacalhau_sdk.errors import (
     EngineError,
     InvalidSpecError,
     JobNotFoundError,
+    MultipleResultsError,
     StoreError,
 )
 from tests.blocking.interrupts import ROOT, interrupt
@@ -166,6 +167,17 @@ def test_the_end_of_a_wait_is_a_number_of_seconds(cluster: blocking.Cluster, tim
     with pytest.raises(InvalidSpecError, match=r"timeout: .* is not a number of seconds"):
         job.wait(timeout=timeout)
     assert job.wait(timeout=math.inf) is bac.JobState.COMPLETED
+
+
+def test_one_result_of_several_is_refused_before_the_job_has_ended(
+    cluster: blocking.Cluster, workloads: Workloads
+) -> None:
+    job = cluster.submit(bac.JobSpec.function("stuck", count=2))
+    with pytest.raises(MultipleResultsError):
+        job.result(timeout=FAR)
+    assert not job.state.terminal
+    workloads.release.set()
+    assert len(job.results(timeout=FAR)) == 2
 
 
 def test_streams_may_be_left_and_read_again(cluster: blocking.Cluster) -> None:
@@ -404,11 +416,14 @@ def test_a_block_that_is_left_in_a_fork_closes_nothing(workloads: Workloads) -> 
 
 
 @pytest.fixture
-def interrupt_main() -> Callable[[], None]:
+def interrupt_main() -> Iterator[Callable[[], None]]:
     """Return a function that interrupts the main thread, as Ctrl-C does."""
     main = threading.main_thread().ident
     assert main == threading.get_ident()
-    return lambda: signal.pthread_kill(main, signal.SIGINT)
+    # A test run in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.pthread_kill(main, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -519,9 +534,11 @@ def test_a_second_interrupt_does_not_wait(interrupt_main: Callable[[], None], ow
         assert job.wait() is bac.JobState.CANCELLED, "the first one is still in force"
 
 
-@pytest.mark.parametrize("double", [False, True])
-def test_a_program_that_is_interrupted_at_any_moment_ends(double: bool) -> None:
-    count = interrupt("blocking", 6, double=double, seed=1)
+@pytest.mark.parametrize(
+    ("kind", "double"), [("blocking", False), ("blocking", True), ("asyncio", False), ("trio", False)]
+)
+def test_a_program_that_is_interrupted_at_any_moment_ends(kind: str, double: bool) -> None:
+    count = interrupt(kind, 5, double=double, seed=1)
     assert (count.hangs, count.processes, count.folders_after) == ([], 0, 0)
 
 
