@@ -193,6 +193,19 @@ async def test_a_result_shows_where_its_outputs_are_for_as_long_as_they_are_ther
         assert (path in after) == (kept is not None)
 
 
+def test_a_result_of_many_outputs_says_how_many_are_not_shown(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path, lambda: True)
+    outputs = FrozenMap({f"out-{number}": Output(f"out-{number}", folder) for number in range(60)})
+    streams = ("", "", False, False)
+    many = result_module.Result("j", 0, 1, "edge", 0, *streams, outputs, 0.0, 1.0, 2.0, folder)
+    shown = harmless(many._repr_html_())
+    assert "the first 50 of 60 outputs" in shown
+    assert "out-49" in shown
+    assert "out-50" not in shown
+    few = result_module.Result("j", 0, 1, "edge", 0, *streams, FrozenMap(), 0.0, 1.0, 2.0, folder)
+    assert "the first" not in harmless(few._repr_html_())
+
+
 # ---- Timelines ----
 
 
