@@ -175,7 +175,7 @@ def test_rules(make: Callable[[], JobSpec], paths: list[str]) -> None:
 
 
 def test_a_message_is_short_however_much_is_wrong() -> None:
-    with pytest.raises(InvalidSpecError, match="; and 9,990 more$") as caught:
+    with pytest.raises(InvalidSpecError, match=r"; and 9,990 more$") as caught:
         JobSpec.docker("a", env={f"no name {number}": "" for number in range(10_000)})
     assert len(caught.value.problems) == 10_000
     assert len(str(caught.value)) < 2000
