@@ -16,14 +16,18 @@ import inspect
 import io
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 import time
 import tokenize
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NoReturn
+from unittest.mock import MagicMock
 
 import anyio.to_thread
 import pytest
@@ -568,6 +572,29 @@ def test_a_missing_component_is_an_error_only_where_all_are_required(
     monkeypatch.setenv("BACALHAU_TEST_REQUIRE", "all")
     with pytest.raises(pytest.fail.Exception, match="docker is missing: no daemon"):
         require("docker", "no daemon")
+
+
+@pytest.mark.parametrize("required", ["", "all"])
+def test_a_version_of_python_that_is_missing_is_an_error_where_nothing_is_skipped(
+    required: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nox = MagicMock()
+    monkeypatch.setitem(sys.modules, "nox", nox)
+    monkeypatch.setenv("BACALHAU_TEST_REQUIRE", required)
+    runpy.run_path(str(ROOT / "noxfile.py"))
+    assert nox.options.error_on_missing_interpreters is (required == "all")
+
+
+def test_ci_finds_every_version_of_python_that_is_supported() -> None:
+    found = re.search(r"/versions/(\S+)/bin;", (ROOT / ".ci" / "run").read_text())
+    assert found
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = [
+        text.rpartition(" ")[2] for text in project["classifiers"] if re.search(r"Python :: 3\.\d", text)
+    ]
+    assert len(versions) >= 3
+    for version in versions:
+        assert fnmatch(f"{version}.1", found[1]), version
 
 
 if __name__ == "__main__":

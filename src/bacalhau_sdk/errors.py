@@ -102,6 +102,7 @@ __all__ = [
 ]
 
 _PROBLEMS_SHOWN = 10
+"""How many problems a message has at most: a spec or a document may have thousands."""
 
 
 class Problem(NamedTuple):
@@ -206,7 +207,19 @@ def _restore(kind: type[BacalhauError], args: tuple[object, ...], state: dict[st
     return error
 
 
-class InvalidSpecError(BacalhauError, ValueError):
+class _Problematic:
+    """What the errors have in common that list problems; no error itself, so that the tree is as it is drawn."""
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
+        assert isinstance(self, BacalhauError)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        more = len(self.problems) - _PROBLEMS_SHOWN
+        told = [*map(str, self.problems[:_PROBLEMS_SHOWN]), *([f"and {more:,} more"] if more > 0 else [])]
+        field = self.problems[0].path if self.problems else ""
+        BacalhauError.__init__(self, "; ".join(told), field=field, hint=hint)
+
+
+class InvalidSpecError(_Problematic, BacalhauError, ValueError):
     """A value or a spec breaks one or more rules; all of them are reported at once.
 
     When: At once, by the constructors (`JobSpec`, `Selector`, `Resources`, `Node`, `Cluster`, ...) and by every verb that is
@@ -215,15 +228,11 @@ class InvalidSpecError(BacalhauError, ValueError):
     What to do: Each problem names its field and what would be right there; correct them all and call again. Nothing was done.
 
     Attributes:
-        problems: Every problem, each with the path of its field; ``field`` is that of the first one.
+        problems: Every problem, each with the path of its field; ``field`` is that of the first one. The message has the first
+            ten, and how many more there are.
     """
 
     code = "spec.invalid"
-
-    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
-        field = self.problems[0].path if self.problems else ""
-        super().__init__("; ".join(map(str, self.problems)), field=field, hint=hint)
 
 
 class UnsupportedSpecError(BacalhauError):
@@ -240,14 +249,7 @@ class UnsupportedSpecError(BacalhauError):
         super().__init__(message, field=field, hint=hint)
 
 
-def _listed(problems: Sequence[Problem]) -> str:
-    """Write the first problems as one line: a document may have thousands."""
-    more = len(problems) - _PROBLEMS_SHOWN
-    shown = [*map(str, problems[:_PROBLEMS_SHOWN]), *([f"and {more} more"] if more > 0 else [])]
-    return "; ".join(shown)
-
-
-class InexpressibleSpecError(BacalhauError):
+class InexpressibleSpecError(_Problematic, BacalhauError):
     """A valid spec asks for something that the format of Bacalhau v1 has no words for; nothing is left out silently.
 
     When: `wire.dump_job`.
@@ -255,19 +257,14 @@ class InexpressibleSpecError(BacalhauError):
     What to do: Take the fields that it names out of the spec, or keep the spec in Python.
 
     Attributes:
-        problems: All that it cannot say, each with the path of the field of the spec.
+        problems: All that it cannot say, each with the path of the field of the spec; the message has the first ten.
         field: The path of the first of them, such as ``retry.backoff``.
     """
 
     code = "spec.inexpressible"
 
-    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
-        field = self.problems[0].path if self.problems else ""
-        super().__init__(_listed(self.problems), field=field, hint=hint)
 
-
-class DocumentError(BacalhauError, ValueError):
+class DocumentError(_Problematic, BacalhauError, ValueError):
     """A text is no job that can be loaded.
 
     When: `wire.load_job`, as one of the three below.
@@ -275,16 +272,11 @@ class DocumentError(BacalhauError, ValueError):
     What to do: Mend the fields that it names; ``docs/how-to/job-files.md`` shows a job that works.
 
     Attributes:
-        problems: Every problem that was found, each with the path of its field in the document.
+        problems: Every problem that was found, each with the path of its field in the document; the message has the first ten.
         field: The path of the first of them, such as ``Tasks[0].Engine.Params.Image``; empty for the document as a whole.
     """
 
     code = "document.error"
-
-    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
-        field = self.problems[0].path if self.problems else ""
-        super().__init__(_listed(self.problems), field=field, hint=hint)
 
 
 class DocumentSyntaxError(DocumentError):

@@ -6,6 +6,7 @@ import pickle
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -192,6 +193,19 @@ async def test_a_result_shows_where_its_outputs_are_for_as_long_as_they_are_ther
         assert (path in after) == (kept is not None)
 
 
+def test_a_result_of_many_outputs_says_how_many_are_not_shown(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path, lambda: True)
+    outputs = FrozenMap({f"out-{number}": Output(f"out-{number}", folder) for number in range(60)})
+    streams = ("", "", False, False)
+    many = result_module.Result("j", 0, 1, "edge", 0, *streams, outputs, 0.0, 1.0, 2.0, folder)
+    shown = harmless(many._repr_html_())
+    assert "the first 50 of 60 outputs" in shown
+    assert "out-49" in shown
+    assert "out-50" not in shown
+    few = result_module.Result("j", 0, 1, "edge", 0, *streams, FrozenMap(), 0.0, 1.0, 2.0, folder)
+    assert "the first" not in harmless(few._repr_html_())
+
+
 # ---- Timelines ----
 
 
@@ -350,12 +364,13 @@ def thousands() -> Iterator[tuple[Execution, ...]]:
 @pytest.mark.parametrize("executions", list(thousands()), ids=["in a row", "nodes", "at once", "long names"])
 def test_thousands_of_executions_are_bounded(executions: tuple[Execution, ...]) -> None:
     svg = Timeline("t", 0, 6000, executions, tuple(f"node-{number}" for number in range(5000))).svg
-    drawn = bars(svg) if len(executions[0].job_id) < 100 else ET.fromstring(svg).findall(f"{SVG}g")
+    drawn = ET.fromstring(svg).findall(f"{SVG}g")
     assert 0 < len(drawn) <= EXECUTIONS_MAX
     assert len(svg) < 1_500_000
     height = float(ET.fromstring(svg).attrib["height"])
     assert height < 200 + LANES_MAX * 14
-    assert re.search(r"; [\d,]+ of 5,000 executions, the latest, are drawn", harmless(svg))
+    said = "; {:,} of 5,000 executions are drawn: those not over, then the last to end"
+    assert said.format(len(drawn)) in harmless(svg)
 
 
 def test_what_is_not_over_is_drawn_whatever_is_left_out() -> None:
@@ -365,6 +380,35 @@ def test_what_is_not_over_is_drawn_whatever_is_left_out() -> None:
     assert any(text.startswith("job j-0,") for text in drawn)
     assert any(text.startswith("job j-2999,") for text in drawn)
     assert not any(text.startswith("job j-1,") for text in drawn)
+
+
+def test_what_is_not_over_has_a_lane_whatever_else_wants_one() -> None:
+    ended = tuple(execution(number, node=f"old-{number}") for number in range(LANES_MAX))
+    live = tuple(
+        execution(number, ExecutionState.RUNNING, node=f"new-{number}") for number in range(1000, 1050)
+    )
+    svg = Timeline("t", 0, 1100, (*ended, *live)).svg
+    drawn = {text.partition(",")[0] for text in bars(svg)}
+    latest = ended[len(live) :]
+    assert drawn == {f"job {execution.job_id}" for execution in (*live, *latest)}
+    assert "; 200 of 250 executions are drawn: those not over, then the last to end" in harmless(svg)
+
+
+def test_where_even_what_is_not_over_has_no_room_the_latest_is_drawn() -> None:
+    live = tuple(execution(number, ExecutionState.RUNNING, node=f"n-{number}") for number in range(300))
+    drawn = {text.partition(",")[0] for text in bars(Timeline("t", 0, 400, live).svg)}
+    assert drawn == {f"job j-{number}" for number in range(300 - LANES_MAX, 300)}
+
+
+def test_the_lanes_of_a_node_are_in_the_order_in_which_they_begin() -> None:
+    ends = (90.0, 40.0, 95.0)
+    three = tuple(execution(number, ended_at=end, partition_index=number) for number, end in enumerate(ends))
+    after = execution(3, created_at=60.0, accepted_at=61.0, started_at=62.0, ended_at=80.0)
+    drawn = bars(Timeline("t", 0, 100, (*three, after)).svg)
+    marks = (next(part for part in group if part.tag == f"{SVG}path") for group in drawn.values())
+    heights = [float(re.findall(r"[\d.]+", mark.attrib["d"])[1]) for mark in marks]
+    assert [text.split(",")[0] for text in drawn] == ["job j-0", "job j-1", "job j-3", "job j-2"]
+    assert heights[0] < heights[1] == heights[2] < heights[3]
 
 
 @pytest.mark.parametrize("seconds", [0, 0.0004, 1, 59, 61, 3599, 90_000, 86400 * 800, 1e12])
@@ -388,6 +432,27 @@ def test_a_saved_timeline_is_the_picture(tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8") == timeline.svg == timeline._repr_html_()
     assert [path.name for path in tmp_path.iterdir()] == ["run.svg"]
     assert ET.parse(target).getroot().tag == f"{SVG}svg"
+
+
+def test_saving_touches_no_other_file_and_takes_every_name_that_a_file_may_have(tmp_path: Path) -> None:
+    mine, other = tmp_path / ".run.svg.part", tmp_path / "other"
+    mine.write_text("mine")
+    other.touch()
+    for name in ("run.svg", "x" * 251 + ".svg"):
+        saved = Timeline("t", 0, 6, ()).save(tmp_path / name)
+        assert saved.stat().st_mode == other.stat().st_mode  # as the user's umask has it
+    assert mine.read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_several_may_save_the_same_file(tmp_path: Path) -> None:
+    target = tmp_path / "run.svg"
+    timelines = [Timeline(f"t-{number}", 0, 6, ()) for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for saved in threads.map(lambda number: timelines[number % 4].save(target), range(200)):
+            assert saved == target
+    assert target.read_text() in {timeline.svg for timeline in timelines}
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize(

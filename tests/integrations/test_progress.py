@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
 import sys
 import threading
 from types import ModuleType
 
 import anyio
 import pytest
+from anyio.abc import TaskStatus
 from rich.console import Console
 
 import bacalhau_sdk as bac
 from bacalhau_sdk import testing
-from bacalhau_sdk.abc import JobStore
+from bacalhau_sdk.cluster.timeline import Timeline
 from bacalhau_sdk.errors import ClusterClosedError, InvalidSpecError, MissingExtraError
 from bacalhau_sdk.integrations.progress import progress
 from bacalhau_sdk.testing import Entry, on
@@ -54,9 +57,8 @@ class Screen(io.StringIO):
         return [f"job {drawing}" for drawing in re.split(r"^job ", self.text, flags=re.MULTILINE)[1:]]
 
 
-def cluster(*plan: Entry, store: JobStore | None = None) -> testing.VirtualCluster:
-    engine = testing.SimulatedEngine("docker", plan=plan)
-    return testing.VirtualCluster([bac.Node("edge", [engine])], store=store)
+def cluster(*plan: Entry) -> testing.VirtualCluster:
+    return testing.VirtualCluster([bac.Node("edge", [testing.SimulatedEngine("docker", plan=plan)])])
 
 
 async def test_a_terminal_shows_jobs_as_they_go() -> None:
@@ -188,21 +190,32 @@ async def test_what_the_block_raises_leaves_it_as_itself(terminal: bool) -> None
 
 
 async def test_a_cluster_may_close_inside_the_block() -> None:
-    screen = Screen(terminal=True)
+    screen, other = Screen(terminal=True), Screen(terminal=True)
     c = cluster(on().runs(100))
-    async with c:
-        job = await c.submit(SPEC)
-        block = progress(job, console=screen.console)
-        await block.__aenter__()
-        await job.cancel()
-        await block.__aexit__(None, None, None)
-    assert "1 job: 1 CANCELLED" in screen.text
+    close, closed = anyio.Event(), anyio.Event()
+
+    async def owner(*, task_status: TaskStatus[bac.Job]) -> None:
+        async with c:
+            task_status.started(await c.submit(SPEC))
+            await close.wait()
+        closed.set()
+
+    async with anyio.create_task_group() as tasks:
+        job = await tasks.start(owner)
+        async with progress(c, console=screen.console), progress(job, console=other.console):
+            await anyio.sleep(5)
+            close.set()
+            await closed.wait()
+            await anyio.sleep(5)
+    for each in (screen, other):
+        assert "1 job: 1 RUNNING" in each.text
+        assert re.search(r"CANCELLED +0/1 +edge +5(\.\d+)? s", each.drawings[-1])
     with pytest.raises(ClusterClosedError):
         async with progress(c, console=screen.console):
             pass
 
 
-async def test_no_thread_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_thread_draws() -> None:
     before = set(threading.enumerate())
     during: set[threading.Thread] = set()
     async with cluster(on().runs(5)) as c, progress(c, console=Screen(terminal=True).console):
@@ -211,16 +224,111 @@ async def test_no_thread_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     assert during <= before
 
 
+class Broken(Screen):
+    """A display that has a fault from some moment on."""
+
+    fault: BaseException | None = None
+
+    def write(self, text: str) -> int:
+        if self.fault is not None:
+            raise self.fault
+        return super().write(text)
+
+
+@pytest.fixture(params=[RuntimeError("no display"), OSError("no space"), ValueError("closed")], ids=repr)
+def fault(request: pytest.FixtureRequest) -> Exception:
+    return request.param  # type: ignore[no-any-return]
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+STOPPED = "progress is not shown any more: the display has a fault"
+
+
+@pytest.mark.parametrize("begins", [0, 1, 5], ids=["before the block", "in it", "when it ends"])
 @pytest.mark.parametrize("terminal", [True, False])
-async def test_a_terminal_that_is_gone_does_not_concern_the_jobs(
-    terminal: bool, monkeypatch: pytest.MonkeyPatch
+async def test_a_fault_of_the_display_concerns_neither_the_block_nor_the_jobs(
+    terminal: bool, begins: int, fault: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    screen = Screen(terminal=terminal)
-    async with cluster(on().runs(5)) as c, progress(c, console=screen.console):
+    screen = Broken(terminal=terminal)
+    async with cluster(on().runs(5)) as c:
         job = await c.submit(SPEC)
-        await anyio.sleep(1)
-        screen.close()
-        assert await job.wait() is bac.JobState.COMPLETED
+        screen.fault = fault if begins == 0 else None
+        async with progress(c, console=screen.console):
+            await anyio.sleep(begins)
+            screen.fault = fault
+            assert await job.wait() is bac.JobState.COMPLETED
+    assert warnings_of(caplog) == [STOPPED]
+    caplog.clear()
+    screen.fault = None
+    async with progress(job, console=screen.console):  # the console can be used again
+        pass
+    assert "1 job: 1 COMPLETED" in screen.text
+    assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_what_the_block_raises_leaves_it_as_itself_although_the_display_has_a_fault(
+    terminal: bool, fault: Exception
+) -> None:
+    screen, error = Broken(terminal=terminal), LookupError("mine")
+    async with cluster() as c:
+        with pytest.raises(LookupError) as raised:
+            async with progress(c, console=screen.console):
+                screen.fault = fault
+                raise error
+    assert raised.value is error
+    assert error.__cause__ is None
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_program_goes_on_when_nobody_reads_what_it_shows(terminal: bool) -> None:
+    """rich would end it: with `SystemExit`, from inside of what draws."""
+    program = f"""
+import sys
+import anyio
+from rich.console import Console
+import bacalhau_sdk as bac
+from bacalhau_sdk import testing
+from bacalhau_sdk.integrations.progress import progress
+
+async def main():
+    console = Console(force_terminal={terminal}, width=100)
+    async with testing.VirtualCluster([bac.Node("edge", [testing.SimulatedEngine("docker")])]) as c:
+        async with progress(c, console=console):
+            job = await c.submit(bac.JobSpec.docker("a"))
+            await anyio.sleep(3)
+        sys.stderr.write(job.state.value)
+
+testing.run(main)
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "COMPLETED")
+
+
+async def test_a_drawing_makes_no_timeline_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is half of the work for a job of many partitions."""
+    made: list[bac.Job] = []
+    original = bac.Job.timeline
+
+    async def timeline(job: bac.Job) -> Timeline:
+        made.append(job)
+        return await original(job)
+
+    monkeypatch.setattr(bac.Job, "timeline", timeline)
+    screen = Screen(terminal=True)
+    async with cluster(on().runs(10)) as c, progress(c, console=screen.console):
+        await c.run(SPEC)
+    assert "10 s" in screen.drawings[-1]
+    assert made == []
 
 
 async def test_what_is_shown_is_no_markup_and_no_escape() -> None:

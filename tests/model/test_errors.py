@@ -179,9 +179,10 @@ def test_an_invalid_spec_shows_every_problem() -> None:
     assert error.field == "env.A"
 
 
-@pytest.mark.parametrize("kind", [errors.InvalidDocumentError, InexpressibleSpecError])
-def test_an_error_about_a_document_names_its_first_field_and_ends(kind: Any) -> None:
+@pytest.mark.parametrize("kind", [InvalidSpecError, errors.InvalidDocumentError, InexpressibleSpecError])
+def test_an_error_that_has_many_problems_keeps_them_all_and_says_the_first_ten(kind: Any) -> None:
     error = kind([Problem(f"Tasks[{index}]", "bad") for index in range(12)])
     assert error.field == "Tasks[0]"
     assert len(error.problems) == 12
     assert error.message.endswith("; Tasks[9]: bad; and 2 more")
+    assert kind([]).message == kind([]).field == ""

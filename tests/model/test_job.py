@@ -174,6 +174,13 @@ def test_rules(make: Callable[[], JobSpec], paths: list[str]) -> None:
     assert paths_of(make) == paths
 
 
+def test_a_message_is_short_however_much_is_wrong() -> None:
+    with pytest.raises(InvalidSpecError, match=r"; and 9,990 more$") as caught:
+        JobSpec.docker("a", env={f"no name {number}": "" for number in range(10_000)})
+    assert len(caught.value.problems) == 10_000
+    assert len(str(caught.value)) < 2000
+
+
 def test_all_problems_of_a_spec_are_reported_at_once() -> None:
     wrong: dict[str, Any] = {
         "inputs": {"/a": 1, "/..": "x"},

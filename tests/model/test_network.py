@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -73,6 +76,24 @@ def test_reducing_changes_nothing_of_what_is_covered(names: list[str], host: str
         domain_covers(name, host) for name in names
     )
     assert reduce_domains(reduced) == reduced == reduce_domains(reversed(names))
+    assert not any(domain_covers(one, other) for one, other in permutations(reduced, 2))
+
+
+def test_reducing_many_is_no_more_work_for_each() -> None:
+    def work(count: int) -> int:
+        """Return how many functions are called or resumed."""
+        calls = Counter[str]()
+        names = [f"{dot}a{number}.com" for number in range(count) for dot in ("", ".x.")]
+        before = sys.getprofile()
+        sys.setprofile(lambda frame, event, argument: calls.update([event]))
+        try:
+            reduced = reduce_domains(names)
+        finally:
+            sys.setprofile(before)
+        assert len(reduced) == len(names)
+        return calls.total()
+
+    assert work(400) < 12 * work(40)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 from attrs import frozen
 from hypothesis import example, given, settings
@@ -22,7 +23,10 @@ from bacalhau_sdk.errors import (
 )
 from bacalhau_sdk.model.data import Input
 from bacalhau_sdk.model.job import EngineSpec, JobSpec, RetryPolicy, Timeouts, WasmSpec
+from bacalhau_sdk.model.selector import Requirement
 from bacalhau_sdk.wire import dump_job, load_job
+from bacalhau_sdk.wire.plain import ELEMENTS_MAX
+from bacalhau_sdk.wire.yaml import write_yaml
 from tests.wire.documents import CAPTURES, VALIDATOR, Document, Gone, Steps, captured, changed, docker, wasm
 
 T = "Tasks/0"
@@ -428,6 +432,95 @@ def test_every_problem_is_reported_at_once_and_those_of_the_format_first() -> No
 )
 def test_hints(document: Document, hint: str) -> None:
     assert hint in refused(json.dumps(document)).hint
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("data:,\ud800", "what follows the comma is not text that UTF-8 can write"),
+        ("data:,%20\ud800", "what follows the comma is not text that UTF-8 can write"),
+        ("data:;base64,\ud800", "what follows the comma is not base64"),
+        ("data:;base64,a", "what follows the comma is not base64"),
+    ],
+)
+def test_what_is_wrong_with_inline_data_is_said(url: str, message: str) -> None:
+    document = docker(InputSources=source("inline", URL=url))
+    assert [problem.message for problem in refused(json.dumps(document)).problems] == [message]
+
+
+def test_what_cannot_be_read_is_shown_as_what_is_wrong_with_it() -> None:
+    text = json.dumps(docker(Meta={"a": "b"})).replace('"b"', "NaN")
+    assert "{'a': NaN is no number of JSON} has no place in a spec" in refused(text).message
+
+
+# ---- Very many ----
+
+
+def arguments(more: int = 0) -> JobSpec:
+    """Return a spec whose document has as many keys and values as are read, and more."""
+    return image_of(ELEMENTS_MAX - elements(dump_job(image_of(1))) + 1 + more)
+
+
+def image_of(count: int) -> JobSpec:
+    return JobSpec.docker("a", *["x"] * count)
+
+
+def elements(text: str) -> int:
+    """Return how many keys and values there are in a document."""
+
+    def inside(value: Any) -> int:
+        if isinstance(value, dict):
+            return 1 + len(value) + sum(map(inside, value.values()))
+        return 1 + sum(map(inside, value)) if isinstance(value, list) else 1
+
+    return inside(json.loads(text))
+
+
+@pytest.mark.parametrize("format", ["json", "yaml"])
+def test_what_has_as_many_elements_as_are_read_is_written_and_read(format: Any) -> None:
+    assert elements(dump_job(arguments())) == ELEMENTS_MAX
+    assert load_job(dump_job(arguments(), format)) == arguments()
+    with pytest.raises(InexpressibleSpecError, match="more than 20000 keys and values") as caught:
+        dump_job(arguments(1), format)
+    assert caught.value.field == "engine.args"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"Type": "batch", "Tasks": [' + "{}, " * 20_000 + "{}]}",
+        '{"Type": "batch", "Labels": {' + ", ".join(f'"a{number}": 1' for number in range(10_000)) + "}}",
+        dump_job(arguments()).replace('"x"', '"x", "x"', 1),
+        write_yaml(json.loads(dump_job(arguments()).replace('"x"', '"x", "x"', 1))),
+        "[" + "[], " * 20_000 + "[]]",
+        "- []\n" * 20_000,
+    ],
+    ids=reprlib.repr,
+)
+def test_what_has_more_is_refused_before_anything_is_made_of_it(text: str) -> None:
+    error = refused(text)
+    assert (error.code, error.field, len(error.problems)) == ("document.syntax", "", 1)
+    assert "more than 20000 keys and values" in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs", "env", "labels", "network.domains", "selector"])
+def test_the_field_that_has_the_most_is_named(field: str) -> None:
+    names = [f"k{number}" for number in range(20_000)]
+    options: dict[str, Any] = {
+        "inputs": {f"/{name}": "ipfs://a" for name in names},
+        "outputs": {name: f"/{name}" for name in names},
+        "env": {name.upper(): "" for name in names},
+        "labels": dict.fromkeys(names, "v"),
+        "network.domains": bac.Network("http", [f"{name}.com" for name in names]),
+        "selector": bac.Selector(
+            [Requirement("zone", "in", names[at : at + 1000]) for at in range(0, 20_000, 1000)]
+        ),
+    }
+    few = JobSpec.docker("a", "b", inputs={"/a": "b"}, outputs={"c": "/d"}, env={"E": "f"}, labels={"g": "h"})
+    with pytest.raises(InexpressibleSpecError, match="keys and values") as caught:
+        dump_job(attrs.evolve(few, **{field.partition(".")[0]: options[field]}))
+    assert caught.value.field == field
 
 
 # ---- Anything ----

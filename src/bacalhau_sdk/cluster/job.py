@@ -44,7 +44,7 @@ from .result import Result, last_lines, read_result
 from .streams import ChannelStream, ListStream
 from .timeline import Timeline, timeline_of
 
-__all__ = ["Job", "Jobs", "jobs_html", "program"]
+__all__ = ["Job", "Jobs", "elapsed", "jobs_html", "program"]
 
 _LOG_BUFFER = 64
 _LAST_WORDS = 1.0
@@ -369,6 +369,13 @@ class Job:
                             await channel.put(entry)
         finally:
             pump.done.set()
+
+
+def elapsed(job: Job) -> float:
+    """Return the seconds from the submit of a job to its end, or to now, as last known."""
+    view, orchestrator = job._view, job._orchestrator  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module
+    end = orchestrator.now() if view.record.ended_at is None else view.record.ended_at
+    return max(0.0, end - view.record.created_at)
 
 
 class Jobs(tuple[Job, ...]):

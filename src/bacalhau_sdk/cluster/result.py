@@ -10,7 +10,18 @@ from attrs import field, frozen
 
 from ..errors import NonZeroExitError, OutputNotFoundError, ResultsGoneError
 from ..model.data import PathLike, local_path
-from ..model.display import ROWS_MAX, card, duration, element, last_part, moment, state_badge, table, visible
+from ..model.display import (
+    ROWS_MAX,
+    card,
+    counted,
+    duration,
+    element,
+    last_part,
+    moment,
+    state_badge,
+    table,
+    visible,
+)
 from ..model.execution import Execution, Outcome
 from ..model.frozenmap import FrozenMap
 from ..model.problems import invalid, printable, shown, shown_path
@@ -202,6 +213,9 @@ class Result:
                     element("div", note, class_="bac-note"),
                     element("pre", shown, class_="bac-text"),
                 )
+        if len(self.outputs) > ROWS_MAX:
+            note = f"the first {ROWS_MAX} of {counted(len(self.outputs), 'output')}"
+            parts.append(element("div", note, class_="bac-note"))
         if self.outputs:
             rows = [(output.name, _place(output)) for output in list(self.outputs.values())[:ROWS_MAX]]
             parts.append(table(("output", "folder"), rows))

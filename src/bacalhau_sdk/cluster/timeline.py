@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -84,8 +85,8 @@ class Timeline:
 
     In a notebook it shows itself. Each bar is an execution; its height and colour are those of its phase, a mark at its end says
     how it ended, ``#2`` is a second attempt, and a mouse over it shows the details. What is not over yet is drawn up to now. At
-    most 1,000 executions are drawn, in at most 200 lanes: those that are not over, then the latest; the picture says how many are
-    left out.
+    most 1,000 executions are drawn, in at most 200 lanes: those that are not over, then those that ended last; the picture says
+    how many of how many.
 
     Attributes:
         title: What it is of.
@@ -122,7 +123,7 @@ class Timeline:
         try:
             target = Path(path)
             text = self.svg.encode()
-            part = target.with_name(f".{target.name}.part")
+            part = target.with_name(f".{uuid.uuid4().hex}.part")  # a name that nobody else has
             try:
                 part.write_bytes(text)
                 part.replace(target)
@@ -176,12 +177,7 @@ class _Drawing:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._several_jobs = len({execution.job_id for execution in timeline.executions}) > 1
-        chosen = sorted(
-            timeline.executions,
-            key=lambda execution: (not execution.state.terminal, execution.created_at),
-            reverse=True,
-        )[:EXECUTIONS_MAX]
-        chosen.sort(key=lambda execution: execution.created_at)
+        chosen = sorted(timeline.executions, key=_urgency, reverse=True)[:EXECUTIONS_MAX]
         begins = [execution.created_at for execution in chosen]
         whole = len(chosen) == len(timeline.executions)
         self._begin = timeline.begin if whole else min(begins, default=timeline.begin)
@@ -223,22 +219,27 @@ class _Drawing:
         return ET.tostring(root, encoding="unicode")
 
     def _place(self, chosen: Iterable[Execution]) -> int:
-        """Give each execution the first lane of its node in which it covers nothing, and return how many lanes there are."""
-        ends: dict[str, list[float]] = {}
+        """Give each execution the first lane of its node in which it covers nothing, and return how many lanes there are.
+
+        From the end of time: where there are no more lanes, it is what ended long ago that has none.
+        """
+        begins: dict[str, list[float]] = {}
         count = 0
         for execution in chosen:
             bar = self._bar(execution)
-            taken = ends.setdefault(execution.node, [])
-            lane = next((index for index, end in enumerate(taken) if end <= bar.left), len(taken))
+            taken = begins.setdefault(execution.node, [])
+            lane = next((index for index, begin in enumerate(taken) if bar.right <= begin), len(taken))
             if lane == len(taken):
                 if count >= LANES_MAX:
                     continue
                 count += 1
                 taken.append(0)
                 self._lanes.setdefault(execution.node, []).append([])
-            taken[lane] = bar.right
-            self._lanes[execution.node][lane].append(bar)
+            taken[lane] = bar.left
+            self._lanes[execution.node][lane].insert(0, bar)
             self._drawn += 1
+        for lanes in self._lanes.values():
+            lanes.sort(key=lambda lane: (lane[0].execution.created_at, lane[0].execution.partition_index))
         return count
 
     def _bar(self, execution: Execution) -> _Bar:
@@ -254,9 +255,9 @@ class _Drawing:
 
     def _span_text(self, left_out: int) -> str:
         text = f"{duration(self._timeline.end - self._begin)} from {moment(self._begin)}"
-        total = len(self._timeline.executions)
         if left_out:
-            text += f"; {self._drawn:,} of {counted(total, 'execution')}, the latest, are drawn"
+            total = counted(len(self._timeline.executions), "execution")
+            text += f"; {self._drawn:,} of {total} are drawn: those not over, then the last to end"
         return text
 
     def _axis(self) -> list[ET.Element]:
@@ -339,6 +340,11 @@ class _Drawing:
         outcome = outcome_of(execution)
         ended = " and ".join(mark.value for mark in marks_of(execution))
         return "\n".join((*lines, f"{ended}: {visible(outcome)}" if outcome else ended))
+
+
+def _urgency(execution: Execution) -> tuple[bool, float]:
+    """Return by what it is decided which executions are drawn where not all can be: what is not over, then what ended last."""
+    return not execution.state.terminal, max(execution.created_at, execution.ended_at or 0.0)
 
 
 def _css() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, cast
 from xml.etree.ElementTree import Element
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from .. import Cluster, Job, JobState
 from ..abc import ExecutionState, JobEvent
+from ..cluster.job import elapsed
 from ..errors import ClusterClosedError, ClusterFailedError, MissingExtraError
 from ..model.display import card, counted, duration, element, state_badge, table, visible
 from ..model.problems import invalid, shown
@@ -29,8 +31,7 @@ _PAUSE = 0.1
 """Seconds between two drawings at least: many things may happen at once."""
 _TICK = 1.0
 """Seconds after which the times are drawn anew although nothing has happened."""
-# What a console raises once its file is closed, or nobody reads the pipe any more: the jobs do not care.
-_GONE = (OSError, ValueError)
+_log = logging.getLogger("bacalhau_sdk")
 _COLUMNS = ("job", "state", "done", "executions", "nodes", "time")
 _STYLES = {
     JobState.RUNNING: "blue",
@@ -55,8 +56,9 @@ async def progress(
     Of a cluster, the jobs that have not ended yet and those that are submitted in the block. In a terminal what the block prints
     appears above; in a notebook the table is part of the output of the cell; anywhere else (a file, a pipe) it is written once,
     at the end. Nothing is waited for: leaving or cancelling the block leaves the jobs alone. What the block raises leaves it as
-    itself. No thread is used: the drawing takes milliseconds of the event loop, ten times a second at most. At most 20 jobs have
-    a line, those that are not over first.
+    itself. When the display has a fault (its file is closed, nobody reads the pipe), one warning in the log has it, nothing more
+    is drawn, and the block goes on. No thread is used: the drawing takes milliseconds of the event loop, ten times a second at
+    most. At most 20 jobs have a line, those that are not over first.
 
     Args:
         what: A cluster, a job, or several jobs.
@@ -69,17 +71,18 @@ async def progress(
         ClusterFailedError: The machinery has failed.
     """
     display = _display(console)
-    watched = await _Watched.of(what)
+    drawing = _Drawing(await _Watched.of(what), display)
     raised: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         try:
-            with display:
-                tasks.start_soon(_follow, watched, display)
+            with drawing:
+                if display.live:
+                    tasks.start_soon(_follow, drawing)
                 try:
                     yield
                 finally:
                     with anyio.CancelScope(shield=True):
-                        display.show(await watched.rows(), watched.summary())
+                        await drawing.draw()
         except BaseException as error:  # noqa: BLE001 - raised again below, as itself and not in a group
             raised = error
         tasks.cancel_scope.cancel()
@@ -129,7 +132,7 @@ class _Watched:
         live = [job for job in self._jobs if not job.state.terminal][:_ROWS_MAX]
         room = _ROWS_MAX - len(live)
         chosen = {job.id for job in (*live, *(ended[-room:] if room else ()))}
-        return [await _row(job) for job in self._jobs if job.id in chosen]
+        return [_row(job) for job in self._jobs if job.id in chosen]
 
     def summary(self) -> str:
         """Return how many jobs there are in which state."""
@@ -138,7 +141,7 @@ class _Watched:
         return f"{counted(len(self._jobs), 'job')}: {states}" if states else "no job yet"
 
 
-async def _row(job: Job) -> _Row:
+def _row(job: Job) -> _Row:
     executions = job.executions
     completed = {each.partition_index for each in executions if each.state is ExecutionState.COMPLETED}
     partitions = max(job.spec.count, len({each.partition_index for each in executions}))
@@ -148,12 +151,11 @@ async def _row(job: Job) -> _Row:
     if attempt > 1:
         said.append(f"attempt {attempt}")
     nodes = sorted({each.node for each in executions if not each.state.terminal or job.state.terminal})
-    timeline = await job.timeline()
     texts = (
         f"{len(completed):,}/{partitions:,}",
         ", ".join(said),
         ", ".join(nodes),
-        duration(timeline.end - timeline.begin),
+        duration(elapsed(job)),
     )
     return _Row(job.id, job.state, texts)
 
@@ -166,9 +168,13 @@ class _Display(Protocol):
         """Whether anybody sees more than the last state."""
         ...
 
-    def __enter__(self) -> object: ...
+    def start(self) -> None:
+        """Begin to draw."""
+        ...
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None: ...
+    def stop(self) -> None:
+        """Draw no more, whatever has become of the start."""
+        ...
 
     def show(self, rows: Sequence[_Row], summary: str) -> None:
         """Draw the rows in place of those before."""
@@ -184,12 +190,11 @@ class _Terminal:
         self.live: bool = console.is_terminal and not console.is_dumb_terminal
         self._drawn = Live(console=console, auto_refresh=False)
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
         self._drawn.start()
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        with suppress(*_GONE):
-            self._drawn.stop()
+    def stop(self) -> None:
+        self._drawn.stop()
 
     def show(self, rows: Sequence[_Row], summary: str) -> None:
         from rich.table import Table
@@ -200,8 +205,7 @@ class _Terminal:
             state = Text(row.state.value, style=_STYLES.get(row.state, ""))
             texts = (Text(visible(text, _CELL_MAX)) for text in row.texts)
             drawn.add_row(Text(visible(row.job, _CELL_MAX)), state, *texts)
-        with suppress(*_GONE):
-            self._drawn.update(drawn, refresh=self.live)
+        self._drawn.update(drawn, refresh=self.live)
 
 
 class _Handle(Protocol):
@@ -218,10 +222,10 @@ class _Notebook:
     def __init__(self) -> None:
         self._shown: _Handle | None = None
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
         pass
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+    def stop(self) -> None:
         pass
 
     def show(self, rows: Sequence[_Row], summary: str) -> None:
@@ -248,12 +252,46 @@ def _display(console: Console | None) -> _Display:
     return _Notebook() if where.is_jupyter else _Terminal(where)
 
 
-async def _follow(watched: _Watched, display: _Display) -> None:
+class _Drawing:
+    """What is drawn of jobs. A fault of the display ends the drawing and nothing else."""
+
+    def __init__(self, watched: _Watched, display: _Display) -> None:
+        self.watched = watched
+        self._display = display
+        self._failed = False
+
+    def __enter__(self) -> None:
+        with self._contained():
+            self._display.start()
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        with self._contained():
+            self._display.stop()
+
+    async def draw(self) -> bool:
+        """Draw what is to be seen now, and return whether there is any sense in another drawing."""
+        if not self._failed:
+            with self._contained():
+                self._display.show(await self.watched.rows(), self.watched.summary())
+        return not self._failed
+
+    @contextmanager
+    def _contained(self) -> Generator[None]:
+        try:
+            yield
+        # A stranger's file may raise anything; and where nobody reads the pipe, rich would end the program.
+        except (Exception, SystemExit):  # noqa: BLE001
+            if not self._failed:
+                _log.warning("progress is not shown any more: the display has a fault", exc_info=True)
+            self._failed = True
+
+
+async def _follow(drawing: _Drawing) -> None:
     """Draw again and again, when something has happened or a second has passed."""
     streams: list[AsyncIterator[JobEvent]] = []
     with suppress(ClusterClosedError, ClusterFailedError):
-        streams = watched.streams()
-    if not streams or not display.live:
+        streams = drawing.watched.streams()
+    if not streams:
         return
     happened = anyio.Event()
 
@@ -265,9 +303,9 @@ async def _follow(watched: _Watched, display: _Display) -> None:
     async with anyio.create_task_group() as listeners:
         for events in streams:
             listeners.start_soon(listen, events)
-        while True:
-            display.show(await watched.rows(), watched.summary())
+        while await drawing.draw():
             await anyio.sleep(_PAUSE)
             with anyio.move_on_after(_TICK):
                 await happened.wait()
             happened = anyio.Event()
+        listeners.cancel_scope.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -79,11 +79,14 @@ def domain_covers(domain: str, host: str) -> bool:
 
 def reduce_domains(domains: Iterable[str]) -> tuple[str, ...]:
     """Return the domains, sorted, without those that another one covers."""
-    kept: list[str] = []
-    for domain in sorted(set(domains), key=lambda name: (not name.startswith("."), name.count("."), name)):
-        if not any(domain_covers(known, domain) for known in kept):
-            kept.append(domain)
-    return tuple(sorted(kept))
+    names = set(domains)
+    return tuple(sorted(name for name in names if names.isdisjoint(_wider(name))))
+
+
+def _wider(domain: str) -> Iterator[str]:
+    """Return all that would cover a domain and more, as `domain_covers` has it."""
+    name = domain if domain.startswith(".") else f".{domain}"
+    return (name[at:] for at, letter in enumerate(name) if letter == "." and name[at:] != domain)
 
 
 def _type(value: object) -> NetworkType:

@@ -11,10 +11,10 @@ from ..errors import InexpressibleSpecError, Problem
 from ..model.job import JobSpec
 from ..model.problems import invalid, shown
 from . import yaml
-from .plain import SIZE_MAX, read_json, syntax
+from .plain import ELEMENTS_MAX, SIZE_MAX, has_too_many, read_json, syntax
 from .reading import to_spec
 from .structure import to_document
-from .writing import from_spec, largest
+from .writing import from_spec, largest, longest
 
 __all__ = ["dump_job", "load_job"]
 
@@ -29,8 +29,8 @@ def load_job(text: str) -> JobSpec:
     results come back. A WASM module stays an input of the program too, unless its Target is in the folder ``/bacalhau.module``.
 
     Args:
-        text: The document, at most 10 million characters of JSON or a million of YAML. Paths in it are taken as they are; what
-            they name is read when the job is submitted.
+        text: The document, at most 10 million characters of JSON or a million of YAML, with at most 20,000 keys and values.
+            Paths in it are taken as they are; what they name is read when the job is submitted.
 
     Raises:
         DocumentSyntaxError: The text is no JSON or YAML, or is too large or too deep.
@@ -63,13 +63,18 @@ def dump_job(spec: JobSpec, format: Literal["json", "yaml"] = "json") -> str:
 
     Raises:
         InexpressibleSpecError: The format cannot say all of it: retries, standard input, functions, preferences of a selector, a
-            platform of an image, writable inputs, ...; every field is named.
+            platform of an image, writable inputs, ...; every field is named. Or the document would be too large to be read.
         InvalidSpecError: It is no spec, or no such format.
         MissingExtraError: The extra is not installed.
     """
     if format not in ("json", "yaml"):
         raise invalid(f"{shown(format)} is not a format: use 'json' or 'yaml'", "format")
     document = attrs.asdict(from_spec(spec), filter=lambda _, value: value is not None)
+    if has_too_many(document):
+        many = f"the document would have more than {ELEMENTS_MAX} keys and values"
+        raise InexpressibleSpecError(
+            [Problem(longest(spec), many)], hint="give many files as one folder, and long lists in a file"
+        )
     if format == "yaml":
         text, most = yaml.write_yaml(document), yaml.SIZE_MAX
     else:

@@ -247,7 +247,8 @@ class _Reading:
             data = unquote_to_bytes(found["data"]) if "%" in found["data"] else found["data"].encode()
             return BytesSource(b64decode(data, validate=True) if found["base64"] else data)
         except ValueError:
-            self._wrong(where, "what follows the comma is not base64")
+            expected = "base64" if found["base64"] else "text that UTF-8 can write"
+            self._wrong(where, f"what follows the comma is not {expected}")
             return BytesSource(b"")
 
     def _outputs(self, task: Task) -> dict[str, str]:

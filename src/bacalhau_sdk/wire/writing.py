@@ -44,7 +44,7 @@ from .document import (
 )
 from .reading import ALONE, BUCKET, CID, ENV_REFERENCE, NAME_LABEL, NODE_LABELS, TASK_LABEL, TASK_NAME
 
-__all__ = ["from_spec", "largest"]
+__all__ = ["from_spec", "largest", "longest"]
 
 _ENV_NAME = re.compile("[A-Z][A-Z0-9_]*")  # the original's rule for the variables of a task
 _S3 = re.compile(rf"s3://(?P<bucket>{BUCKET.pattern})(/(?P<key>.+))?", re.DOTALL)
@@ -288,6 +288,21 @@ def largest(spec: JobSpec) -> str:
         sources["engine.module"] = spec.engine.module
     sizes = {path: len(source.data) for path, source in sources.items() if isinstance(source, BytesSource)}
     return max(sizes, key=lambda path: sizes[path], default="")
+
+
+def longest(spec: JobSpec) -> str:
+    """Return the path of the field that has the most items."""
+    counts = {
+        "inputs": len(spec.inputs),
+        "outputs": len(spec.outputs),
+        "env": len(spec.env),
+        "labels": len(spec.labels),
+        "network.domains": len(spec.network.domains),
+        "selector": sum(1 + len(each.values) for each in spec.selector.requirements),
+    }
+    if isinstance(spec.engine, DockerSpec | WasmSpec):
+        counts["engine.args"] = len(spec.engine.args)
+    return max(counts, key=lambda path: counts[path])
 
 
 def _is_place(path: str) -> bool:

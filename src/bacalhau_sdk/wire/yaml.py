@@ -13,13 +13,12 @@ from typing import Any, Protocol
 
 from ..errors import MissingExtraError
 from ..model.problems import shown
-from .plain import Unreadable, mapping, syntax, whole_number
+from .plain import ELEMENTS_MAX, Unreadable, mapping, syntax, too_many, whole_number
 
 __all__ = ["SIZE_MAX", "read_yaml", "write_yaml"]
 
 SIZE_MAX = 1_000_000
 """Characters of a YAML document at most: reading it takes far longer than JSON."""
-_EVENTS_MAX = 20_000
 _DEPTH_MAX = 32
 # YAML 1.2.2, §10.3.2, "Tag Resolution" of the core schema.
 _NULLS = ("null", "Null", "NULL", "~", "")
@@ -115,9 +114,6 @@ class _Reader:
         return value
 
     def _next(self) -> tuple[str, _Event]:
-        self._count += 1
-        if self._count > _EVENTS_MAX:
-            raise syntax(f"the YAML has more than {_EVENTS_MAX} elements", "write large documents as JSON")
         try:
             event = next(self._events)
         except Exception as error:  # noqa: BLE001 - besides its own errors, the parser lets escape what a text causes inside
@@ -127,7 +123,14 @@ class _Reader:
             raise syntax(f"this is no YAML: {shown(str(problem))}{place}") from None
         return type(event).__name__, event
 
+    def _another(self) -> None:
+        """Count a key or a value."""
+        self._count += 1
+        if self._count > ELEMENTS_MAX:
+            raise too_many()
+
     def _value(self, kind: str, event: _Event, depth: int) -> object:
+        self._another()
         if depth > _DEPTH_MAX:
             raise syntax(f"the YAML is nested more than {_DEPTH_MAX} deep")
         match kind:
@@ -152,6 +155,7 @@ class _Reader:
             kind, key = given
             if kind != "ScalarEvent" or key.tag is not None or key.anchor is not None:
                 raise syntax("a key of the YAML is not a plain text")
+            self._another()
             yield key.value, self._value(*self._next(), depth + 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from bacalhau_sdk.testing.checks import (
     PublisherKit,
     StorageKit,
 )
+from bacalhau_sdk.testing.checks.storage import _names
 from bacalhau_sdk.transports.memory import MemoryTransport
 from tests.testing.checks.kits import PUBLISHERS, STORAGES, function_kit, one, simulated_kit, wasm_kit
 
@@ -67,6 +70,26 @@ async def test_clocks(make: MakeClock, check: Check[MakeClock]) -> None:
 @pytest.mark.parametrize("kit", STORAGES.values(), ids=STORAGES)
 async def test_storages(kit: StorageKit, check: Check[StorageKit]) -> None:
     await check(kit)
+
+
+@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=str)
+async def test_a_storage_is_not_blamed_where_there_are_no_fifos(
+    check: Check[StorageKit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "mkfifo")  # as on Windows
+    await check(STORAGES["LocalStorage of paths"])
+
+
+def test_a_folder_that_appears_while_it_is_looked_at_was_not_there(tmp_path: Path) -> None:
+    class Late(type(tmp_path)):  # type: ignore[misc]
+        """Is there once somebody has looked into it."""
+
+        def rglob(self, pattern: str) -> Iterator[Path]:
+            found = list(super().rglob(pattern))
+            self.mkdir()
+            return iter(found)
+
+    assert _names(Late(tmp_path / "results")) is None
 
 
 @pytest.mark.parametrize("check", PUBLISHER_CHECKS, ids=str)

@@ -122,7 +122,8 @@ async def _no_link_leads_out_of_the_copy(kit: StorageKit) -> None:
 
 @_note(Storage, _SAFE)
 async def _nothing_special_is_in_the_copy(kit: StorageKit) -> None:
-    await _fetches_safely(kit, {"pipe": None})
+    if hasattr(os, "mkfifo"):  # Windows has nothing of the kind
+        await _fetches_safely(kit, {"pipe": None})
 
 
 @_note(Storage, "It cannot be had, and no other try would help.")
@@ -353,5 +354,6 @@ def _size(path: Path) -> int:
 
 def _names(path: Path) -> set[str] | None:
     """Return the files of a folder, or None when there is none."""
-    found = {each.as_posix() for each in path.rglob("*") if each.is_file()}
-    return found if path.exists() else None
+    if not path.exists():  # first: it may appear meanwhile
+        return None
+    return {each.as_posix() for each in path.rglob("*") if each.is_file()}
