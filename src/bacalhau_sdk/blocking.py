@@ -31,7 +31,7 @@ from .cluster import cluster as asynchronous
 from .cluster import job as asynchronous_job
 from .cluster.job import jobs_html
 from .cluster.node import Node
-from .cluster.orchestrator import failure_hint, failure_text
+from .cluster.orchestrator import failure_hint, failure_text, first_failure
 from .cluster.result import Result
 from .cluster.timeline import Timeline
 from .errors import BacalhauError, BlockingCallError, ClusterClosedError, ClusterFailedError
@@ -334,11 +334,10 @@ class _Stream(Iterator[T]):
             StopIteration: There will be no more.
         """
         while True:
-            try:
+            with suppress(IndexError):  # none is there, or another thread was faster
                 return self._ready.popleft()
-            except IndexError:
-                if not self._engine.call(self._fill):
-                    raise StopIteration from None
+            if not self._engine.call(self._fill):
+                raise StopIteration
 
     async def _fill(self) -> bool:
         """Wait for an item, take those that are there with it, and say whether there was any."""
@@ -582,10 +581,9 @@ class _Thread:
             if not self._stopping:
                 anyio.run(self._run)
         except BaseException as error:  # noqa: BLE001 - raised where the block ends; here nobody would see it
-            while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-                error = error.exceptions[0]
-            self.failure = ClusterFailedError(failure_text(error), hint=failure_hint(error))
-            self.failure.__cause__ = error
+            cause = first_failure(error)
+            self.failure = ClusterFailedError(failure_text(cause), hint=failure_hint(cause))
+            self.failure.__cause__ = cause
         finally:
             _living.discard(self)
             self._ended = True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -471,11 +472,21 @@ def test_a_path_that_cannot_be_written_is_said_so(
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(DestinationError):
-        Timeline("t", 0, 6, ()).save(tmp_path / "folder")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "it")
+    with pytest.raises(DestinationError, match="it is no file"):
+        Timeline("t", 0, 6, ()).save(tmp_path / "it")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["it"]
+    assert not (tmp_path / "it").is_file()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    for _ in range(2):  # the file is new, then old
+        Timeline("t", 0, 6, ()).save(tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert "<svg" in (tmp_path / "file").read_text()
 
 
 def test_a_timeline_is_a_value() -> None:

@@ -113,6 +113,18 @@ async def test_a_file_gets_the_last_state_once() -> None:
     assert len(screen.drawings) == 1
 
 
+async def test_a_narrow_file_of_ascii_gets_whole_ids_and_a_last_line_end() -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    async with cluster() as c, progress(c, console=Console(file=file, width=40)):
+        job = await c.submit(SPEC)
+        await job.wait()
+    file.flush()
+    text = raw.getvalue().decode()
+    assert job.id in "".join(line.split("  ")[0] for line in text.splitlines())
+    assert text.endswith("\n")
+
+
 async def test_only_what_is_live_or_new_is_shown_of_a_cluster() -> None:
     screen = Screen(terminal=False)
     async with cluster(on(job="live").hangs()) as c:

@@ -48,7 +48,7 @@ from ..transports.memory import MemoryTransport
 from .compute import ComputeNode
 from .job import Job, Jobs
 from .node import Node
-from .orchestrator import Orchestrator, failure_hint, failure_text, not_open
+from .orchestrator import Orchestrator, failure_hint, failure_text, first_failure, not_open
 from .result import Result
 from .streams import ListStream
 from .submission import prepare, refuse_unsupported
@@ -399,12 +399,12 @@ class Cluster(AsyncContextManagerMixin):
                 if starting.done:
                     self._fail(error)
                 else:
-                    starting.error = _first(error)
+                    starting.error = first_failure(error)
             finally:
                 starting.settled.set()
 
     def _fail(self, error: BaseException) -> None:
-        cause = _first(error)
+        cause = first_failure(error)
         if self._failure is None:
             self._failure = cause
             if isinstance(error, Exception):
@@ -500,13 +500,6 @@ class _Starting(TaskStatus[None]):
         self.done = True
         self.scope.shield = True
         self.settled.set()
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the first exception of a group, however deep, or the exception itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return _first(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
-    return error
 
 
 def _interrupt(error: BaseException) -> BaseException | None:

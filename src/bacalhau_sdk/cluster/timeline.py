@@ -109,7 +109,7 @@ class Timeline:
         return _Drawing(self).svg()
 
     def save(self, path: str | PathLike) -> Path:
-        """Write the picture into an SVG file, whole or not at all; blocking. A file of that name is replaced.
+        """Write the picture into an SVG file, whole or not at all; blocking. A file of that name is replaced, a link followed.
 
         Args:
             path: The file, in a folder that exists.
@@ -122,11 +122,14 @@ class Timeline:
         """
         try:
             target = Path(path)
+            file = target.resolve()  # what a link leads to
+            if file.exists() and not file.is_file():
+                raise ValueError("it is no file")
             text = self.svg.encode()
-            part = target.with_name(f".{uuid.uuid4().hex}.part")  # a name that nobody else has
+            part = file.with_name(f".{uuid.uuid4().hex}.part")  # a name that nobody else has
             try:
                 part.write_bytes(text)
-                part.replace(target)
+                part.replace(file)
             except BaseException:
                 with suppress(OSError):
                     part.unlink()

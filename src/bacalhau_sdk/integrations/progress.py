@@ -116,7 +116,7 @@ class _Watched:
         jobs = [*cast("Iterable[object]", what)] if several else [what]
         for job in jobs:
             if not isinstance(job, Job):
-                raise invalid(f"{shown(job)} is neither a Cluster nor a Job", "what")
+                raise invalid(f"{shown(job)} is neither a Cluster nor a Job of bacalhau_sdk itself", "what")
         return cls(None, cast("list[Job]", jobs), frozenset())
 
     def streams(self) -> list[AsyncIterator[JobEvent]]:
@@ -188,19 +188,26 @@ class _Terminal:
         from rich.live import Live
 
         self.live: bool = console.is_terminal and not console.is_dumb_terminal
+        self._console = console
         self._drawn = Live(console=console, auto_refresh=False)
 
     def start(self) -> None:
-        self._drawn.start()
+        if self.live:
+            self._drawn.start()
 
     def stop(self) -> None:
-        self._drawn.stop()
+        if self.live:
+            self._drawn.stop()
+        else:
+            self._console.print(self._drawn.get_renderable())
 
     def show(self, rows: Sequence[_Row], summary: str) -> None:
         from rich.table import Table
         from rich.text import Text
 
         drawn = Table(*_COLUMNS, title=Text(summary), title_justify="left", box=None, pad_edge=False)
+        for column in drawn.columns:  # a file has whole ids, and need not know an ellipsis
+            column.overflow = "ellipsis" if self.live else "fold"
         for row in rows:
             state = Text(row.state.value, style=_STYLES.get(row.state, ""))
             texts = (Text(visible(text, _CELL_MAX)) for text in row.texts)

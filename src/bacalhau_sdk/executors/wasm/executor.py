@@ -71,7 +71,7 @@ class WasmExecutor(Executor):
     """
 
     engine = "wasm"
-    needs_scratch = not PIPES_HAVE_PATHS
+    needs_scratch: bool = not PIPES_HAVE_PATHS
 
     def __init__(
         self,
