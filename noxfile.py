@@ -57,6 +57,7 @@ def wheel(session: nox.Session) -> None:
     # Without one of its own the suite would have the project's configuration, which is above it.
     (suite / "pytest.ini").write_text("[pytest]\n")
     session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
+    shutil.copy("tests/integrations/decorated.py", suite / "test_decorated.py")
     with session.chdir(suite):
         fixtures = str(session.run("pytest", "--fixtures", silent=True))
         for name in ("bacalhau_cluster", "bacalhau_run", "bacalhau_seed"):

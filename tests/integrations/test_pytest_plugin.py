@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -203,6 +204,12 @@ def test_the_limit(bacalhau_run):
         bacalhau_run(night, 1, limit=200)
 """)
     result.assert_outcomes(passed=4)
+
+
+def test_decorated_tests_run_as_they_are_decorated(run: Run, pytester: pytest.Pytester) -> None:
+    # The session `wheel` of nox does this beside pytest-asyncio.
+    shutil.copy(Path(__file__).parent / "decorated.py", pytester.path / "test_decorated.py")
+    run().assert_outcomes(passed=5)
 
 
 # ---- The seed ----

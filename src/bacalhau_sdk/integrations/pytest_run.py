@@ -137,9 +137,8 @@ def _calling(item: pytest.Function, function: object, settings: _Settings) -> Ge
 def _async_function(item: pytest.Function) -> Callable[..., Awaitable[object]] | None:
     function: object = item.obj
     if item.get_closest_marker("asyncio") is not None:
-        function = inspect.unwrap(
-            item.obj
-        )  # pytest-asyncio has wrapped it already, for an event loop of its own
+        # pytest-asyncio has wrapped it already, for an event loop of its own; what is below is the user's.
+        function = inspect.unwrap(item.obj, stop=inspect.iscoroutinefunction)
     return (
         cast("Callable[..., Awaitable[object]]", function) if inspect.iscoroutinefunction(function) else None
     )
