@@ -177,6 +177,45 @@ async def test_with_it(bacalhau_cluster, real):
     assert "have a fixture anyio_backend return testing.virtual_backend(" in messages_of(result)
 
 
+def test_an_error_of_the_test_is_never_taken_for_that(run: Run) -> None:
+    result = run("""
+async def fails():
+    raise RuntimeError("Already running: migration 7")
+
+def test_plain(bacalhau_run):
+    bacalhau_run(fails)
+
+async def test_async(bacalhau_cluster):
+    await fails()
+""")
+    result.assert_outcomes(failed=2)
+    assert messages_of(result).count("\nRuntimeError: Already running: migration 7") == 2
+    assert "VirtualTimeError" not in result.stdout.str()
+
+
+def test_an_async_property_is_refused(run: Run) -> None:
+    result = run("""
+from hypothesis import given, strategies
+
+@pytest.mark.anyio
+@pytest.mark.bacalhau
+@given(hours=strategies.integers(1, 8))
+async def test_async(hours):
+    await anyio.sleep(0)
+
+@pytest.mark.bacalhau
+@given(hours=strategies.integers(1, 8))
+def test_plain(hours):
+    testing.run(anyio.sleep, hours * 3600)
+""")
+    result.assert_outcomes(failed=2, passed=1)
+    told = messages_of(result)
+    assert (
+        told.count("hypothesis.given: it would run an async test in real time, outside of any cluster") == 2
+    )
+    assert told.count("Hint: write 'def', and call testing.run in the body of the test") == 2
+
+
 def test_plain_tests_run_functions_under_virtual_time(run: Run) -> None:
     result = run("""
 async def night(hours, error=None):
@@ -403,6 +442,45 @@ async def test_it(bacalhau_cluster):
     assert "LookupError: mine" in messages_of(result)
     assert "left behind" not in result.stdout.str()
     assert "pytest_run.py" not in result.stdout.str()
+
+
+AGAIN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem, log=False)
+"""
+
+
+def test_a_run_is_not_blamed_for_what_an_earlier_run_of_the_test_has_left(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(AGAIN)  # what a plugin for repeated runs does
+    result = run("""
+runs = []
+
+async def forgets():
+    runs.append(asyncio.create_task(asyncio.sleep(100), name="forgotten"))
+
+@pytest.fixture
+def forgetful(request, bacalhau_run):
+    if not runs and request.param == "before":
+        bacalhau_run(forgets)
+        raise LookupError("only in the first run")
+    yield
+    if request.param == "after":
+        bacalhau_run(forgets)
+
+@pytest.mark.parametrize("forgetful", ["before", "after"], indirect=True)
+async def test_of_a_fixture(forgetful):
+    pass
+
+async def test_itself(bacalhau_cluster):
+    if test_itself not in runs:
+        runs.append(test_itself)
+        await forgets()
+""")
+    result.assert_outcomes(passed=3)
 
 
 def test_the_check_can_be_turned_off(run: Run) -> None:
