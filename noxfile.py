@@ -32,6 +32,18 @@ def install(session: nox.Session, *groups: str, project: bool = True, extra: str
     session.install(*requirements, *([f".[{extra}]" if extra else "."] if project else []))
 
 
+def how_to_suite(session: nox.Session) -> Path:
+    """Make a suite, as a test author has one, of the how-to about pytest and of decorated tests, and return its folder."""
+    suite = Path(session.create_tmp()) / "suite"
+    shutil.rmtree(suite, ignore_errors=True)
+    suite.mkdir()
+    # Without one of its own the suite would have the project's configuration, which is above it.
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
+    shutil.copy("tests/integrations/decorated.py", suite / "test_decorated.py")
+    return suite
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Run the first example with nothing but the project installed."""
@@ -46,6 +58,20 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows; ``-- ARGS`` go to pytest."""
+    session.install("uv")
+    install_lowest = ("uv", "pip", "install", "--quiet", "--resolution", "lowest-direct")
+    project = ".[progress,pytest,trio,yaml]"
+    # First what users may have: the tests of the project need a later pytest than its plugin does.
+    session.run(*install_lowest, project)
+    with session.chdir(how_to_suite(session)):
+        session.run("pytest", "-W", "error")
+    session.run(*install_lowest, project, *nox.project.dependency_groups(PYPROJECT, "test"))
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Install the wheel beside pytest, as a test author does, and use the plugin with no configuration at all."""
@@ -54,13 +80,7 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
     [built] = folder.glob("*.whl")
     session.install(f"{built}[pytest,trio]")
-    suite = folder / "suite"
-    suite.mkdir()
-    # Without one of its own the suite would have the project's configuration, which is above it.
-    (suite / "pytest.ini").write_text("[pytest]\n")
-    session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
-    shutil.copy("tests/integrations/decorated.py", suite / "test_decorated.py")
-    with session.chdir(suite):
+    with session.chdir(how_to_suite(session)):
         fixtures = str(session.run("pytest", "--fixtures", silent=True))
         for name in ("bacalhau_cluster", "bacalhau_run", "bacalhau_seed"):
             if f"\n{name} -- " not in fixtures:
@@ -112,9 +132,15 @@ def notebook(session: nox.Session) -> None:
 
 @nox.session
 def interrupts(session: nox.Session) -> None:
-    """Interrupt programs a thousand times once, and a thousand times twice; takes about 20 minutes."""
+    """Interrupt programs a thousand times once, a thousand times twice, and 200 with a loop of their own; takes 20 minutes."""
     install(session, "test")
-    session.run("python", "-m", "tests.blocking.interrupts", *(session.posargs or ["--runs", "1000"]))
+    interrupt = ("python", "-m", "tests.blocking.interrupts")
+    if session.posargs:
+        session.run(*interrupt, *session.posargs)
+        return
+    session.run(*interrupt, "--runs", "1000")
+    for kind in ("asyncio", "trio"):
+        session.run(*interrupt, "--kind", kind, "--runs", "200", "--single")
 
 
 @nox.session(python=False)

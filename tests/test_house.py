@@ -50,7 +50,20 @@ PUBLIC_MODULES = (
     "bacalhau_sdk.wire",
 )
 FORBIDDEN_NAMES = {"base", "common", "helpers", "manager", "utils"}
-POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
+POSIX_ONLY = {
+    "crypt",
+    "curses",
+    "fcntl",
+    "grp",
+    "nis",
+    "ossaudiodev",
+    "posix",
+    "pty",
+    "pwd",
+    "readline",
+    "resource",
+}
+POSIX_ONLY |= {"spwd", "syslog", "termios", "tty"}
 IMPORTED_WHEN_USED = {"docker", "multiformats", "rich", "ruamel", "trio", "wasmtime"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -341,6 +354,49 @@ def test_posix_only_imports_at_module_level_are_named(source: str, lines: list[i
 
 def test_nothing_posix_only_is_imported_at_module_level() -> None:
     assert not complaints(posix_only_imports)
+
+
+def imported_on_windows(package: str, folder: Path) -> list[str]:
+    """Return each module of a package in a folder; with the reason when it could not be imported on Windows."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.windows", package, *sorted(POSIX_ONLY)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return sorted(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import fcntl", "ModuleNotFoundError"),
+        ("from posix import getpid", "ModuleNotFoundError"),
+        ("import os\nFLAGS = os.O_RDONLY | os.O_NOFOLLOW", "AttributeError"),
+        ("import signal\nSIGNALS = (signal.SIGTERM, signal.SIGKILL)", "AttributeError"),
+        ("import sys\nif sys.platform == 'win32':\n    raise NotImplementedError", "NotImplementedError"),
+        ("import os\nif os.name != 'nt':\n    import fcntl", ""),
+        ("from pathlib import Path\nHERE = Path()", ""),
+    ],
+)
+def test_what_windows_has_not_is_not_there(source: str, reason: str, tmp_path: Path) -> None:
+    for name, text in {"__init__": "", "inner/__init__": "", "inner/deep": source}.items():
+        path = tmp_path / "likewindows" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    *others, deep = imported_on_windows("likewindows", tmp_path)
+    assert others == ["likewindows", "likewindows.inner"]
+    assert deep.partition("(")[0] == "likewindows.inner.deep" + (f": {reason}" if reason else "")
+
+
+def test_every_module_can_be_imported_on_windows() -> None:
+    paths = (path.relative_to(PACKAGE.parent).with_suffix("") for path in modules())
+    names = (".".join(path.parts).removesuffix(".__init__") for path in paths)
+    imported = imported_on_windows("bacalhau_sdk", PACKAGE.parent)
+    assert not [line for line in imported if ": " in line]
+    assert imported == sorted(names)
 
 
 def loaded_after(statement: str, names: Iterable[str]) -> set[str]:

@@ -37,7 +37,7 @@ from .host.threads import use_no_threads
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
-from .model.job import JobSpec, JobState
+from .model.job import JobSpec, JobState, JobType
 from .model.node import Nodes
 from .model.record import JobEvent
 
@@ -224,9 +224,10 @@ class Job:
 
         Raises:
             TimeoutError: The job has not ended by then; a `JobTimeoutError`, which is one too, says that the job took too long.
+            MultipleResultsError: The job has not exactly one partition; at once for a batch job.
             JobFailedError: And what else `bacalhau_sdk.Job.result` raises.
         """
-        return self._engine.call(partial(self._ended, timeout, self._job.result))
+        return self._engine.call(partial(self._result, timeout))
 
     def results(self, timeout: float | None = None) -> tuple[Result, ...]:
         """Wait for the end, and return the result of every partition. See `bacalhau_sdk.Job.results`.
@@ -262,6 +263,11 @@ class Job:
         An interrupt of the call leaves the cancellation of the job in force.
         """
         return self._engine.call(partial(self._job.cancel, reason), "keep")
+
+    async def _result(self, seconds: float | None) -> Result:
+        if self.spec.type is not JobType.OPS and self.spec.count != 1:
+            return await self._job.result()  # which refuses at once, and not at the end of the job
+        return await self._ended(seconds, self._job.result)
 
     async def _ended(self, seconds: float | None, then: Callable[[], Awaitable[T]]) -> T:
         with anyio.fail_after(seconds):

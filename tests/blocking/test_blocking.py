@@ -25,6 +25,7 @@ from bacalhau_sdk.errors import (
     EngineError,
     InvalidSpecError,
     JobNotFoundError,
+    MultipleResultsError,
     StoreError,
 )
 from tests.blocking.interrupts import ROOT, interrupt
@@ -154,6 +155,17 @@ def test_a_wait_may_have_an_end_and_leaves_the_job_running(
     assert job.state is bac.JobState.RUNNING
     workloads.release.set()
     assert job.wait(timeout=FAR) is bac.JobState.COMPLETED
+
+
+def test_one_result_of_several_is_refused_before_the_job_has_ended(
+    cluster: blocking.Cluster, workloads: Workloads
+) -> None:
+    job = cluster.submit(bac.JobSpec.function("stuck", count=2))
+    with pytest.raises(MultipleResultsError):
+        job.result(timeout=FAR)
+    assert not job.state.terminal
+    workloads.release.set()
+    assert len(job.results(timeout=FAR)) == 2
 
 
 def test_streams_may_be_left_and_read_again(cluster: blocking.Cluster) -> None:
@@ -363,11 +375,14 @@ def test_a_fork_has_no_thread_that_would_answer(
 
 
 @pytest.fixture
-def interrupt_main() -> Callable[[], None]:
+def interrupt_main() -> Iterator[Callable[[], None]]:
     """Return a function that interrupts the main thread, as Ctrl-C does."""
     main = threading.main_thread().ident
     assert main == threading.get_ident()
-    return lambda: signal.pthread_kill(main, signal.SIGINT)
+    # A test run in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.pthread_kill(main, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -478,9 +493,11 @@ def test_a_second_interrupt_does_not_wait(interrupt_main: Callable[[], None], ow
         assert job.wait() is bac.JobState.CANCELLED, "the first one is still in force"
 
 
-@pytest.mark.parametrize("double", [False, True])
-def test_a_program_that_is_interrupted_at_any_moment_ends(double: bool) -> None:
-    count = interrupt("blocking", 6, double=double, seed=1)
+@pytest.mark.parametrize(
+    ("kind", "double"), [("blocking", False), ("blocking", True), ("asyncio", False), ("trio", False)]
+)
+def test_a_program_that_is_interrupted_at_any_moment_ends(kind: str, double: bool) -> None:
+    count = interrupt(kind, 5, double=double, seed=1)
     assert (count.hangs, count.processes, count.folders_after) == ([], 0, 0)
 
 

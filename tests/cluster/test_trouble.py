@@ -92,6 +92,54 @@ class TestOpeningAndClosing:
                     pytest.fail("the block must not begin")
         assert scope.cancelled_caught
 
+    async def test_a_node_that_is_ready_once_entering_was_cancelled_is_no_fault(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reached, release = anyio.Event(), anyio.Event()
+
+        class Stubborn(Workload):
+            async def _probe(self) -> EngineInfo:
+                with anyio.CancelScope(shield=True):
+                    reached.set()
+                    await release.wait()
+                return await super()._probe()
+
+        async def enter() -> None:
+            with pytest.raises(anyio.get_cancelled_exc_class()) as raised:
+                async with cluster(Stubborn()):
+                    pytest.fail("the block must not begin")
+            assert not hasattr(raised.value, "__notes__")
+            raise raised.value
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(enter)
+            await reached.wait()
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            release.set()
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("cancelled", [False, True])
+    async def test_an_interrupt_of_the_closing_comes_out_as_itself(
+        self, cancelled: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        c, interrupt = bac.Cluster([bac.Node("only", [Workload()])]), KeyboardInterrupt()
+        close, interrupts = c._close, [interrupt]
+
+        async def interrupted() -> None:
+            await close()
+            if interrupts:
+                raise interrupts.pop()
+
+        monkeypatch.setattr(c, "_close", interrupted)
+        with pytest.raises(KeyboardInterrupt) as raised, anyio.CancelScope() as scope:
+            async with c:
+                if cancelled:
+                    scope.cancel()
+                    await anyio.sleep_forever()
+        assert raised.value is interrupt
+
     async def test_what_a_context_of_an_executor_raises_is_an_engine_error(self) -> None:
         workload = Workload()
         with pytest.raises(bac.errors.InvalidSpecError, match="each node needs its own"):

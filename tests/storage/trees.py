@@ -24,7 +24,7 @@ NOBODY = 65534
 CHILD = """
 import codecs, importlib, importlib.metadata, os, sys
 from pathlib import Path
-import anyio
+import anyio, platformdirs
 anyio.run(anyio.sleep, 0)
 codecs.lookup("ascii")
 importlib.metadata.version("anyio")

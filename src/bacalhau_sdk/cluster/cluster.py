@@ -131,8 +131,9 @@ class Cluster(AsyncContextManagerMixin):
                     raised = error
                 await persist(self._close)
         except BaseException as error:  # noqa: BLE001 - raised again below
-            # What closing raises matters less than what the block has raised.
-            raised = error if raised is None else raised
+            # What closing raises matters less than what the block has raised; but an interrupt is not lost with a cancellation.
+            if raised is None or isinstance(raised, anyio.get_cancelled_exc_class()):
+                raised = _interrupt(error) or raised or error
         failure, told = self._failure, isinstance(raised, ClusterFailedError)
         interrupted = failure is not None and not isinstance(failure, Exception)
         if raised is not None and not (told and interrupted):
@@ -390,7 +391,7 @@ class Cluster(AsyncContextManagerMixin):
             try:
                 await part.run(task_status=starting)
             except anyio.get_cancelled_exc_class():
-                if starting.done:
+                if starting.done and not starting.scope.cancel_called:
                     # Not by a scope: a loop that ends cancels all of its tasks.
                     self._fail(ClusterClosedError("the tasks of the cluster were cancelled from outside"))
                 raise
@@ -505,6 +506,14 @@ def _first(error: BaseException) -> BaseException:
     if isinstance(error, BaseExceptionGroup):
         return _first(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return error
+
+
+def _interrupt(error: BaseException) -> BaseException | None:
+    """Return the interrupt that an exception is, or that a task group has wrapped."""
+    if isinstance(error, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return next(filter(None, map(_interrupt, inner)), None)
+    return error if isinstance(error, KeyboardInterrupt | SystemExit) else None
 
 
 def _local_node() -> Node:

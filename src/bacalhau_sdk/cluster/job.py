@@ -108,7 +108,7 @@ class Job:
             NoMatchingNodeError: No known node could ever run it; the message says why, node by node.
             JobCancelledError: The job was cancelled.
             JobTimeoutError: The job took longer than its spec allows.
-            MultipleResultsError: The job has not exactly one partition.
+            MultipleResultsError: The job has not exactly one partition; at once for a batch job.
             ClusterFailedError: The machinery failed meanwhile.
             ResultsGoneError: The cluster has closed, and took them along.
         """

@@ -1,7 +1,4 @@
-"""What a test leaves behind: threads, file descriptors, temporary files and child processes.
-
-Descriptors and processes are looked at on Linux, where /proc tells; elsewhere they are taken to be none.
-"""
+"""What a test leaves behind: threads, file descriptors, temporary files and child processes."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
+
+from ..testing.held import children, descriptors
 
 __all__ = ["watch_leaks"]
 
 # Seconds of real time that a thread which is about to end is given for doing so.
 _LAST_BREATH = 1.0
-# Python starts these once, when they are first needed, and keeps them.
-_OF_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 @contextmanager
@@ -66,26 +63,4 @@ def _kind(path: Path) -> str:
 
 def _held() -> dict[object, str]:
     """Return what the process has of the system: what makes each thing one of its own, and a description."""
-    return {**dict(_descriptors()), **dict(_children())}
-
-
-def _descriptors() -> Iterator[tuple[object, str]]:
-    folder = Path("/proc/self/fd")
-    for link in sorted(folder.iterdir()) if folder.is_dir() else ():
-        with suppress(OSError):  # the descriptor of this very listing
-            found = link.stat()
-            yield (link, found.st_dev, found.st_ino), f"file descriptor {link.name}: {link.readlink()}"
-
-
-def _children() -> Iterator[tuple[object, str]]:
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
-            # "pid (name) state parent ..."; the name may have spaces and parentheses.
-            name, _, rest = (process / "stat").read_text(errors="replace").rpartition(")")
-            state, parent = rest.split()[:2]
-            if int(parent) != os.getpid():
-                continue
-            command = (process / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
-            if not any(module in command for module in _OF_PYTHON):
-                ended = ", which has ended, but nobody waited for it" if state == "Z" else ""
-                yield process, f"child process {process.name}: {command or name.partition('(')[2]}{ended}"
+    return {**dict(descriptors()), **dict(children())}

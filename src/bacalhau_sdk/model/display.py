@@ -34,6 +34,7 @@ _SHORT = 24
 _BLOCK_MAX = 4000
 _BLOCK_LINES_MAX = 20
 
+# Less than `problems.printable` writes out for a terminal: a page shows joined emoji and scripts, and any space, as meant.
 # Controls, what changes the direction of a text, halves of a surrogate pair, and what XML 1.0 (§2.2) does not allow.
 _UNSEEN = re.compile(
     "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"

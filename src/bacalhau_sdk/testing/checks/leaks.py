@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import anyio
 
 from ...host.threads import run_blocking
+from ..held import children, descriptors
 from .check import expect
 
 __all__ = ["leaks_nothing"]
@@ -39,17 +39,9 @@ async def leaks_nothing(work: Callable[[], Awaitable[None]], what: str) -> None:
 
 async def _counted() -> dict[str, int]:
     gc.collect()
-    counts = await run_blocking(_count_files)
+    counts = await run_blocking(_count_held)
     return {**counts, "threads": threading.active_count(), "tasks": len(anyio.get_running_tasks())}
 
 
-def _count_files() -> dict[str, int]:
-    """Count what only some systems show: descriptors everywhere but on Windows, children on Linux."""
-    counts: dict[str, int] = {}
-    descriptors = Path("/dev/fd")
-    if descriptors.is_dir():
-        counts["descriptors"] = len(list(descriptors.iterdir()))
-    children = list(Path("/proc/self/task").glob("*/children"))
-    if children:
-        counts["child processes"] = sum(len(each.read_text().split()) for each in children)
-    return counts
+def _count_held() -> dict[str, int]:
+    return {"descriptors": len(list(descriptors())), "child processes": len(list(children()))}
