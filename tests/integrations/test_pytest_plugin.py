@@ -407,6 +407,49 @@ def test_what_is_left_behind_is_named(run: Run) -> None:
         assert told.count("\n") == (2 if name == "process" else 1), told
 
 
+def test_what_lives_as_long_as_the_process_is_no_leak_and_stays(run: Run) -> None:
+    result = run(
+        """
+import multiprocessing, trio
+
+def echo():
+    context = multiprocessing.get_context("forkserver")
+    with context.Manager() as manager:
+        assert manager.list([1])[0] == 1
+
+@pytest.mark.bacalhau
+def test_of_tmp_path(request):
+    (request.getfixturevalue("tmp_path") / "file").touch()
+
+def test_of_tmp_path_later(tmp_path):
+    (tmp_path / "file").touch()
+
+@pytest.mark.bacalhau
+def test_of_multiprocessing():
+    echo()
+
+def test_of_multiprocessing_later():
+    echo()
+
+@pytest.mark.bacalhau
+def test_of_trio():
+    trio.run(trio.to_thread.run_sync, int)
+
+@pytest.mark.bacalhau
+def test_of_a_folder_of_the_process():
+    keep.append(tempfile.gettempdir())
+
+def test_of_a_folder_of_the_process_later():
+    assert os.path.isdir(keep[0])
+
+keep = []
+""",
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(passed=7)
+
+
 def test_a_leak_in_a_plain_test_or_on_trio_is_found(run: Run) -> None:
     result = run("""
 keep = []
