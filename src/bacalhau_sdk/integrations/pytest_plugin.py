@@ -144,7 +144,7 @@ def pytest_runtest_makereport(
     """Show the seed of a test that failed, and how to repeat it; forget what the test has left when its run is over."""
     report = yield
     if report.when == "teardown":  # the test may be run again
-        item.stash.get(_tasks_left, []).clear()
+        item.stash.get(_tasks_left, list[str]()).clear()
     if report.failed and _is_used_by(item):
         seed = _seed(_function(item))
         again = f"pytest {shlex.quote(item.nodeid)} --bacalhau-seed={seed}"
