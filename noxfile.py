@@ -33,13 +33,14 @@ def install(session: nox.Session, *groups: str, project: bool = True, extra: str
 
 
 def how_to_suite(session: nox.Session) -> Path:
-    """Make a suite, as a test author has one, of the how-to about pytest, and return its folder."""
+    """Make a suite, as a test author has one, of the how-to about pytest and of decorated tests, and return its folder."""
     suite = Path(session.create_tmp()) / "suite"
     shutil.rmtree(suite, ignore_errors=True)
     suite.mkdir()
     # Without one of its own the suite would have the project's configuration, which is above it.
     (suite / "pytest.ini").write_text("[pytest]\n")
     session.run("python", "tests/integrations/how_to.py", str(suite / "test_how_to.py"))
+    shutil.copy("tests/integrations/decorated.py", suite / "test_decorated.py")
     return suite
 
 

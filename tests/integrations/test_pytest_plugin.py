@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -176,6 +177,45 @@ async def test_with_it(bacalhau_cluster, real):
     assert "have a fixture anyio_backend return testing.virtual_backend(" in messages_of(result)
 
 
+def test_an_error_of_the_test_is_never_taken_for_that(run: Run) -> None:
+    result = run("""
+async def fails():
+    raise RuntimeError("Already running: migration 7")
+
+def test_plain(bacalhau_run):
+    bacalhau_run(fails)
+
+async def test_async(bacalhau_cluster):
+    await fails()
+""")
+    result.assert_outcomes(failed=2)
+    assert messages_of(result).count("\nRuntimeError: Already running: migration 7") == 2
+    assert "VirtualTimeError" not in result.stdout.str()
+
+
+def test_an_async_property_is_refused(run: Run) -> None:
+    result = run("""
+from hypothesis import given, strategies
+
+@pytest.mark.anyio
+@pytest.mark.bacalhau
+@given(hours=strategies.integers(1, 8))
+async def test_async(hours):
+    await anyio.sleep(0)
+
+@pytest.mark.bacalhau
+@given(hours=strategies.integers(1, 8))
+def test_plain(hours):
+    testing.run(anyio.sleep, hours * 3600)
+""")
+    result.assert_outcomes(failed=2, passed=1)
+    told = messages_of(result)
+    assert (
+        told.count("hypothesis.given: it would run an async test in real time, outside of any cluster") == 2
+    )
+    assert told.count("Hint: write 'def', and call testing.run in the body of the test") == 2
+
+
 def test_plain_tests_run_functions_under_virtual_time(run: Run) -> None:
     result = run("""
 async def night(hours, error=None):
@@ -203,6 +243,12 @@ def test_the_limit(bacalhau_run):
         bacalhau_run(night, 1, limit=200)
 """)
     result.assert_outcomes(passed=4)
+
+
+def test_decorated_tests_run_as_they_are_decorated(run: Run, pytester: pytest.Pytester) -> None:
+    # The session `wheel` of nox does this beside pytest-asyncio.
+    shutil.copy(Path(__file__).parent / "decorated.py", pytester.path / "test_decorated.py")
+    run().assert_outcomes(passed=5)
 
 
 # ---- The seed ----
@@ -361,6 +407,65 @@ def test_what_is_left_behind_is_named(run: Run) -> None:
         assert told.count("\n") == (2 if name == "process" else 1), told
 
 
+def test_what_lives_as_long_as_the_process_is_no_leak_and_stays(run: Run) -> None:
+    result = run(
+        """
+import multiprocessing, trio
+
+def echo():
+    context = multiprocessing.get_context("forkserver")
+    with context.Manager() as manager:
+        assert manager.list([1])[0] == 1
+
+@pytest.mark.bacalhau
+def test_of_multiprocessing():
+    echo()
+
+def test_of_multiprocessing_later():
+    echo()
+
+@pytest.mark.bacalhau
+def test_of_trio():
+    trio.run(trio.to_thread.run_sync, int)
+
+@pytest.mark.bacalhau
+def test_of_a_folder_of_the_process():
+    keep.append(tempfile.gettempdir())
+
+def test_of_a_folder_of_the_process_later():
+    assert os.path.isdir(keep[0])
+
+keep = []
+""",
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_tmp_path_may_be_used_first_in_a_test_that_is_watched(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytester gives pytest a folder in two ways, with either of which this would always pass.
+    monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT")
+    monkeypatch.setenv("TMPDIR", str(pytester.mkdir("temporary")))
+    pytester.makepyfile("""
+import pytest
+
+@pytest.mark.bacalhau
+def test_first(request):
+    (request.getfixturevalue("tmp_path") / "file").touch()
+
+def test_later(tmp_path):
+    (tmp_path / "file").touch()
+""")
+    result = pytester.run(sys.executable, "-m", "pytest", *LOADED, "-W", "error", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    # The folders of the last runs are kept, as ever; of the check itself nothing is left.
+    [kept] = Path("temporary").iterdir()
+    assert kept.name.startswith("pytest-of-")
+
+
 def test_a_leak_in_a_plain_test_or_on_trio_is_found(run: Run) -> None:
     result = run("""
 keep = []
@@ -396,6 +501,45 @@ async def test_it(bacalhau_cluster):
     assert "LookupError: mine" in messages_of(result)
     assert "left behind" not in result.stdout.str()
     assert "pytest_run.py" not in result.stdout.str()
+
+
+AGAIN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem, log=False)
+"""
+
+
+def test_a_run_is_not_blamed_for_what_an_earlier_run_of_the_test_has_left(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(AGAIN)  # what a plugin for repeated runs does
+    result = run("""
+runs = []
+
+async def forgets():
+    runs.append(asyncio.create_task(asyncio.sleep(100), name="forgotten"))
+
+@pytest.fixture
+def forgetful(request, bacalhau_run):
+    if not runs and request.param == "before":
+        bacalhau_run(forgets)
+        raise LookupError("only in the first run")
+    yield
+    if request.param == "after":
+        bacalhau_run(forgets)
+
+@pytest.mark.parametrize("forgetful", ["before", "after"], indirect=True)
+async def test_of_a_fixture(forgetful):
+    pass
+
+async def test_itself(bacalhau_cluster):
+    if test_itself not in runs:
+        runs.append(test_itself)
+        await forgets()
+""")
+    result.assert_outcomes(passed=3)
 
 
 def test_the_check_can_be_turned_off(run: Run) -> None:

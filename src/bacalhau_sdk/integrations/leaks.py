@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from unittest import mock
 
@@ -18,32 +21,56 @@ __all__ = ["watch_leaks"]
 
 # Seconds of real time that a thread which is about to end is given for doing so.
 _LAST_BREATH = 1.0
+# Where multiprocessing has the descriptors that it opens once, for helpers of its own, and keeps; nothing public tells them.
+_DESCRIPTORS_KEPT = (
+    ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
+    ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd"),
+)
+# The folder that multiprocessing makes once, when it is first needed, and removes at exit.
+_OF_MULTIPROCESSING = "pymp-"
+_AFTER_ITS_FOLDER = -200  # that has -100
 
 
 @contextmanager
 def watch_leaks(left: list[str]) -> Generator[None]:
     """Add to a list, a line each, what the block leaves behind; nothing if it raises.
 
-    Meanwhile `tempfile`, and child processes, have a folder of their own, which is removed afterwards.
+    Meanwhile `tempfile`, and child processes, have a folder of their own, but for the ``tmp_path`` of pytest. What is named is
+    removed from it; the folder and what else is in it stay until the process ends, for something may rely on them until then.
     """
-    folder = Path(tempfile.mkdtemp(prefix="bacalhau-test-"))
-    try:
-        threads = set(threading.enumerate())
-        before = _held()
-        with (
-            mock.patch.dict(os.environ, TMPDIR=str(folder)),
-            mock.patch.object(tempfile, "tempdir", str(folder)),
-        ):
-            yield
-        left += [f"thread {thread.name!r}" for thread in threading.enumerate() if _stays(thread, threads)]
-        left += _new_since(before)
-        left += [f"temporary {_kind(path)} {path.name}" for path in sorted(folder.iterdir())]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder, paths = _folder(), set(_folder().iterdir())
+    threads = set(threading.enumerate())
+    before = _held()
+    # pytest makes the folder of all its ``tmp_path`` when a test first asks for one, which may be this test.
+    apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ, "TMPDIR": str(folder)}
+    with mock.patch.dict(os.environ, apart), mock.patch.object(tempfile, "tempdir", str(folder)):
+        yield
+    left += [f"thread {thread.name!r}" for thread in threading.enumerate() if _stays(thread, threads)]
+    left += _new_since(before)
+    for path in sorted(set(folder.iterdir()) - paths):
+        if not path.name.startswith(_OF_MULTIPROCESSING):
+            left.append(f"temporary {_kind(path)} {path.name}")
+            _remove(path)
+
+
+@cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="bacalhau-tests-"))
+    # Not `atexit`: children of multiprocessing, whose folder may be in it, are waited for first; and a fork removes nothing.
+    Finalize(None, _remove, args=(folder,), exitpriority=_AFTER_ITS_FOLDER)
+    return folder
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _stays(thread: threading.Thread, before: set[threading.Thread]) -> bool:
-    if thread in before:
+    # The name that a worker thread of trio has while it waits for work, which it does for 10 seconds, also between event loops.
+    if thread in before or thread.name.startswith("Trio thread "):
         return False
     with suppress(AssertionError, RuntimeError):  # one that threading did not start cannot be waited for
         thread.join(_LAST_BREATH)
@@ -54,7 +81,13 @@ def _new_since(before: Mapping[object, str]) -> list[str]:
     if _held().keys() <= before.keys():
         return []
     gc.collect()  # what only a cycle of objects holds is as good as closed
-    return [what for key, what in _held().items() if key not in before]
+    kept = tuple(f"file descriptor {number}:" for number in _kept())
+    return [what for key, what in _held().items() if key not in before and not f"{what}:".startswith(kept)]
+
+
+def _kept() -> Iterator[object]:
+    for module, helper, descriptor in _DESCRIPTORS_KEPT:
+        yield getattr(getattr(sys.modules.get(module), helper, None), descriptor, None)
 
 
 def _kind(path: Path) -> str:

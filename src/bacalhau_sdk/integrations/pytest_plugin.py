@@ -40,6 +40,8 @@ _NODE_MARK = (
     "each. engines: 'docker', 'wasm', 'function' or others, those three by default; platforms: what they run natively; "
     "emulated: what they run by emulation; plan: what executions do, each entry begun by bacalhau_sdk.testing.on()."
 )
+# The tasks that a run of a test has left behind.
+_tasks_left = pytest.StashKey[list[str]]()
 
 
 class VirtualRun(Protocol):
@@ -76,7 +78,7 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
 
     It does what `bacalhau_sdk.testing.run` does, with the seed of the test, and also takes ``backend=`` and ``limit=``.
     """
-    from .pytest_run import run_watched
+    from .pytest_run import marked_limit, run_watched
 
     item = _function(request.node)
 
@@ -87,7 +89,8 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
         limit: float | None = None,
     ) -> T:
         __tracebackhide__ = True
-        return run_watched(item, partial(function, *args), backend, bacalhau_seed, limit)
+        limit = marked_limit(item) if limit is None else limit
+        return run_watched(_left(item), partial(function, *args), backend, bacalhau_seed, limit)
 
     return run
 
@@ -130,7 +133,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     from .pytest_run import under_virtual_time
 
-    with under_virtual_time(pyfuncitem, _seed(pyfuncitem)):
+    with under_virtual_time(pyfuncitem, _seed(pyfuncitem), _left(pyfuncitem)):
         return (yield)
 
 
@@ -138,8 +141,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the seed of a test that failed, and how to repeat it."""
+    """Show the seed of a test that failed, and how to repeat it; forget what the test has left when its run is over."""
     report = yield
+    if report.when == "teardown":  # the test may be run again
+        item.stash.get(_tasks_left, list[str]()).clear()
     if report.failed and _is_used_by(item):
         seed = _seed(_function(item))
         again = f"pytest {shlex.quote(item.nodeid)} --bacalhau-seed={seed}"
@@ -151,6 +156,10 @@ def _is_used_by(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and (
         not _FIXTURES.isdisjoint(item.fixturenames) or item.get_closest_marker("bacalhau") is not None
     )
+
+
+def _left(item: pytest.Function) -> list[str]:
+    return item.stash.setdefault(_tasks_left, [])
 
 
 def _seed(item: pytest.Function) -> int:

@@ -20,7 +20,7 @@ from ..errors import InvalidSpecError, Problem, VirtualTimeError
 from ..testing.virtual import limit_virtual_time
 from .leaks import watch_leaks
 
-__all__ = ["make_cluster", "run_watched", "under_virtual_time"]
+__all__ = ["make_cluster", "marked_limit", "run_watched", "under_virtual_time"]
 
 T = TypeVar("T")
 
@@ -31,7 +31,6 @@ _PORTABLE = ("wasm", "function")  # engines whose jobs run on every platform
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 # Steps that a task which has been told to end is given for doing so.
 _LAST_STEPS = 10
-_tasks_left = pytest.StashKey[list[str]]()
 
 
 @frozen
@@ -58,33 +57,45 @@ def make_cluster(item: pytest.Function, seed: int) -> testing.VirtualCluster:
     return testing.VirtualCluster(_nodes(item), transport=transport, seed=seed, limit=settings.limit)
 
 
+def marked_limit(item: pytest.Function) -> float | None:
+    """Return the seconds of virtual time that the marks of a test give it; None where they do not say.
+
+    Raises:
+        InvalidSpecError: An argument of a mark makes no sense.
+    """
+    __tracebackhide__ = True
+    return _settings(item).limit
+
+
 def run_watched(
-    item: pytest.Function,
+    left: list[str],
     function: Callable[[], Awaitable[T]],
     backend: testing.BackendName,
     seed: int,
     limit: float | None,
 ) -> T:
-    """Run a function of a test under virtual time, and note the tasks that it leaves behind.
+    """Run a function of a test under virtual time, and add to a list, a line each, the tasks that it leaves behind.
 
     Raises:
         VirtualTimeError: As `testing.run`; or an event loop for async fixtures is there already.
         BaseException: What the function raises.
     """
     __tracebackhide__ = True
+    begun = False
 
     async def watched() -> T:
         __tracebackhide__ = True
-        async with _watch_tasks(item):
+        nonlocal begun
+        begun = True
+        async with _watch_tasks(left):
             return await function()
 
-    limit = _settings(item).limit if limit is None else limit
     try:
         if limit is None:
             return testing.run(watched, backend=backend, seed=seed)
         return testing.run(watched, backend=backend, seed=seed, limit=limit)
     except RuntimeError as error:
-        if not str(error).startswith("Already running"):
+        if begun or not str(error).startswith("Already running"):
             raise
         raise VirtualTimeError(
             "an async fixture of this test runs in real time, so the test cannot run under virtual time",
@@ -95,29 +106,40 @@ def run_watched(
 # ---- The call of a test ----
 
 
-def under_virtual_time(item: pytest.Function, seed: int) -> AbstractContextManager[None]:
+def under_virtual_time(item: pytest.Function, seed: int, left: list[str]) -> AbstractContextManager[None]:
     """Have a block, which calls a test, do so under virtual time if the test is async; then fail it for what it left behind.
 
+    The list has what this run of the test has left already, in its fixtures.
+
     Raises:
-        InvalidSpecError: An argument of a mark makes no sense, or a plain test has a cluster, which it cannot use.
+        InvalidSpecError: An argument of a mark makes no sense, or a plain test has a cluster, which it cannot use, or the test
+            is an async property of hypothesis.
     """
     __tracebackhide__ = True
     settings = _settings(item)
-    function = _async_function(item)
+    if _async_function(item, getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)):
+        raise InvalidSpecError(
+            [Problem("hypothesis.given", "it would run an async test in real time, outside of any cluster")],
+            hint="write 'def', and call testing.run in the body of the test",
+        )
+    function = _async_function(item, item.obj)
     if function is None and "bacalhau_cluster" in item.funcargs:
         raise InvalidSpecError(
             [Problem("bacalhau_cluster", "it is open in an event loop, and a plain test has none")],
             hint="write 'async def'; or run a function with bacalhau_run, and enter a testing.VirtualCluster in it",
         )
     # What is not async is called by pytest itself, and left alone by the other plugins for async tests.
-    return _calling(item, item.obj if function is None else _prepare(item, function, seed), settings)
+    return _calling(
+        item, item.obj if function is None else _prepare(item, function, seed, left), settings, left
+    )
 
 
 @contextmanager
-def _calling(item: pytest.Function, function: object, settings: _Settings) -> Generator[None]:
+def _calling(
+    item: pytest.Function, function: object, settings: _Settings, left: list[str]
+) -> Generator[None]:
     """Have the block call a function instead of the test."""
     __tracebackhide__ = True
-    left = item.stash.setdefault(_tasks_left, [])
     original, item.obj = item.obj, function
     try:
         with watch_leaks(left) if settings.leak_check else nullcontext():
@@ -134,19 +156,18 @@ def _calling(item: pytest.Function, function: object, settings: _Settings) -> Ge
         )
 
 
-def _async_function(item: pytest.Function) -> Callable[..., Awaitable[object]] | None:
-    function: object = item.obj
-    if item.get_closest_marker("asyncio") is not None:
-        function = inspect.unwrap(
-            item.obj
-        )  # pytest-asyncio has wrapped it already, for an event loop of its own
+def _async_function(item: pytest.Function, function: object) -> Callable[..., Awaitable[object]] | None:
+    """Return the function of a test as its author wrote it if it is async."""
+    if callable(function) and item.get_closest_marker("asyncio") is not None:
+        # pytest-asyncio has wrapped it already, for an event loop of its own; what is below is the user's.
+        function = inspect.unwrap(function, stop=inspect.iscoroutinefunction)
     return (
         cast("Callable[..., Awaitable[object]]", function) if inspect.iscoroutinefunction(function) else None
     )
 
 
 def _prepare(
-    item: pytest.Function, function: Callable[..., Awaitable[object]], seed: int
+    item: pytest.Function, function: Callable[..., Awaitable[object]], seed: int, left: list[str]
 ) -> Callable[..., object]:
     """Return what pytest, or anyio's plugin, is to call instead of an async test function."""
     cluster = cast("testing.VirtualCluster | None", item.funcargs.get("bacalhau_cluster"))
@@ -161,12 +182,12 @@ def _prepare(
             return await function(**arguments)
 
     async def watched(**arguments: object) -> object:
-        async with _watch_tasks(item):
-            with limit_virtual_time(_settings(item).limit):
+        async with _watch_tasks(left):
+            with limit_virtual_time(marked_limit(item)):
                 return await in_cluster(**arguments)
 
     def run(**arguments: object) -> object:
-        return run_watched(item, partial(in_cluster, **arguments), name, seed, None)
+        return run_watched(left, partial(in_cluster, **arguments), name, seed, marked_limit(item))
 
     # A backend of anyio's plugin that is virtual already also runs the async fixtures of the test.
     virtual = options.get("loop_factory") is testing.VirtualEventLoop or "clock" in options
@@ -174,16 +195,17 @@ def _prepare(
 
 
 @asynccontextmanager
-async def _watch_tasks(item: pytest.Function) -> AsyncGenerator[None]:
+async def _watch_tasks(left: list[str]) -> AsyncGenerator[None]:
     """Note the tasks that began in the block, and go on after it."""
     before = {task.id for task in anyio.get_running_tasks()}
     yield
     for _ in range(_LAST_STEPS):
         await checkpoint()
-    left = (task for task in anyio.get_running_tasks() if task.id not in before)
-    item.stash.setdefault(_tasks_left, []).extend(
-        f"task {task.name!r}: {getattr(task.coro, '__qualname__', task.coro)}" for task in left
-    )
+    left += [
+        f"task {task.name!r}: {getattr(task.coro, '__qualname__', task.coro)}"
+        for task in anyio.get_running_tasks()
+        if task.id not in before
+    ]
 
 
 # ---- What the marks say ----
