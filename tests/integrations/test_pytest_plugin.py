@@ -235,6 +235,10 @@ def test_what_it_raises(bacalhau_run):
         bacalhau_run(night, 1, error)
     assert raised.value is error
 
+def test_what_is_no_function(bacalhau_run):
+    with pytest.raises(bac.errors.InvalidSpecError, match="give it without calling it"):
+        bacalhau_run(8)
+
 @pytest.mark.bacalhau(limit=100)
 def test_the_limit(bacalhau_run):
     with pytest.raises(bac.errors.VirtualTimeError, match="after 100 seconds"):
@@ -242,7 +246,7 @@ def test_the_limit(bacalhau_run):
     with pytest.raises(bac.errors.VirtualTimeError, match="after 200 seconds"):
         bacalhau_run(night, 1, limit=200)
 """)
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
 
 
 def test_decorated_tests_run_as_they_are_decorated(run: Run, pytester: pytest.Pytester) -> None:

@@ -78,6 +78,7 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
 
     It does what `bacalhau_sdk.testing.run` does, with the seed of the test, and also takes ``backend=`` and ``limit=``.
     """
+    from ..testing.virtual import check_callable
     from .pytest_run import marked_limit, run_watched
 
     item = _function(request.node)
@@ -89,6 +90,7 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
         limit: float | None = None,
     ) -> T:
         __tracebackhide__ = True
+        check_callable(function)
         limit = marked_limit(item) if limit is None else limit
         return run_watched(_left(item), partial(function, *args), backend, bacalhau_seed, limit)
 

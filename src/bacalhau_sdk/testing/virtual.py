@@ -64,8 +64,7 @@ def run(
         InvalidSpecError: An argument makes no sense.
         BaseException: What the function raises.
     """
-    if not callable(function):
-        raise invalid(f"{shown(function)} is not an async function: give it without calling it", "function")
+    check_callable(function)
     check_limit(limit)
 
     async def limited() -> T:
@@ -119,6 +118,16 @@ def virtual_backend(backend: BackendName, *, seed: int = 0) -> tuple[BackendName
     if backend == "trio":
         return backend, {"clock": _trio_clock(seed)}
     raise invalid(f"{shown(backend)} is no backend: it is 'asyncio' or 'trio'", "backend")
+
+
+def check_callable(function: object) -> None:
+    """See that what is to be run can be called.
+
+    Raises:
+        InvalidSpecError: It cannot; it may have been called already.
+    """
+    if not callable(function):
+        raise invalid(f"{shown(function)} is not an async function: give it without calling it", "function")
 
 
 def check_seed(seed: object) -> None:
