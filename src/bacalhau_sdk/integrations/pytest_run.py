@@ -17,7 +17,7 @@ import bacalhau_sdk as bac
 
 from .. import testing
 from ..errors import InvalidSpecError, Problem, VirtualTimeError
-from ..testing.virtual import limit_virtual_time
+from ..testing.virtual import LIMIT, limit_virtual_time, run_here
 from .leaks import watch_leaks
 
 __all__ = ["make_cluster", "marked_limit", "run_watched", "under_virtual_time"]
@@ -91,9 +91,7 @@ def run_watched(
             return await function()
 
     try:
-        if limit is None:
-            return testing.run(watched, backend=backend, seed=seed)
-        return testing.run(watched, backend=backend, seed=seed, limit=limit)
+        return run_here(watched, backend, seed, LIMIT if limit is None else limit)
     except RuntimeError as error:
         if begun or not str(error).startswith("Already running"):
             raise

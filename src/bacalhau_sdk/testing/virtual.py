@@ -65,20 +65,29 @@ def run(
         BaseException: What the function raises.
     """
     check_callable(function)
+    begin = partial(run_here, partial(function, *args), backend, seed, limit)
+    if not _in_event_loop():
+        return begin()
+    with ThreadPoolExecutor(1) as beside:  # a thread has one event loop at most
+        return beside.submit(begin).result()
+
+
+def run_here(function: Callable[[], Awaitable[T]], backend: BackendName, seed: int, limit: float) -> T:
+    """Do what `run` does, in this thread.
+
+    Raises:
+        RuntimeError: An event loop is there already. And what `run` raises.
+    """
     check_limit(limit)
 
     async def limited() -> T:
         use_no_threads()
         _limited.set(True)
         with _limit(limit):
-            return await function(*args)
+            return await function()
 
     name, options = virtual_backend(backend, seed=seed)
-    begin = partial(anyio.run, limited, backend=name, backend_options=options)
-    if not _in_event_loop():
-        return begin()
-    with ThreadPoolExecutor(1) as beside:  # a thread has one event loop at most
-        return beside.submit(begin).result()
+    return anyio.run(limited, backend=name, backend_options=options)
 
 
 def _in_event_loop() -> bool:
