@@ -79,7 +79,7 @@ class Gone:
 
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 _some = _texts.filter(bool)
-_names = st.from_regex(r"[a-z][a-z0-9]{0,7}", fullmatch=True)
+_names = st.from_regex(r"[a-z]([0-9][a-z0-9]{0,6})?", fullmatch=True)  # no device of Windows is called so
 _label_keys = st.from_regex(
     r"([a-z]{1,5}\.[a-z]{2}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,6}[A-Za-z0-9])?", fullmatch=True
 )
