@@ -69,7 +69,7 @@ def lowest(session: nox.Session) -> None:
     with session.chdir(how_to_suite(session)):
         session.run("pytest", "-W", "error")
     session.run(*install_lowest, project, *nox.project.dependency_groups(PYPROJECT, "test"))
-    # Not in the folder that nox has for temporary files: the suites that tests write would have the project's configuration there.
+    # Not in nox's folder of temporary files, where the suites that tests write would have the project's configuration.
     session.run("pytest", *session.posargs, env={"TMPDIR": None})
 
 
