@@ -39,9 +39,9 @@ from .host.threads import use_no_threads
 from .model.data import LogEntry, PathLike
 from .model.evaluation import Explanation
 from .model.execution import Execution
-from .model.job import JobSpec, JobState, JobType
+from .model.job import SECONDS_MAX, JobSpec, JobState, JobType
 from .model.node import Nodes
-from .model.problems import invalid, shown
+from .model.problems import invalid, is_number, shown
 from .model.record import JobEvent
 
 __all__ = ["Cluster", "Job"]
@@ -277,9 +277,9 @@ class Job:
         return await self._ended(seconds, self._job.result)
 
     async def _ended(self, seconds: float | None, then: Callable[[], Awaitable[T]]) -> T:
-        if seconds is not None and not _is_number(seconds):
+        if seconds is not None and not is_number(seconds):
             raise invalid(f"{shown(seconds)} is not a number of seconds; None waits for ever", "timeout")
-        with anyio.move_on_after(math.inf if seconds is None else seconds) as wait:
+        with anyio.move_on_after(math.inf if seconds is None else min(seconds, SECONDS_MAX)) as wait:
             await self._job.wait()
         if wait.cancelled_caught:
             raise TimeoutError(f"job {self.id} has not ended after {seconds:g} s; it goes on")
@@ -637,10 +637,6 @@ def _close_living() -> None:
     with suppress(Empty, KeyboardInterrupt):
         for ended in waiting:
             ended.get(timeout=max(0.0, until - time.monotonic()))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 async def _made(make: Callable[[], AsyncIterator[T]]) -> tuple[AsyncIterator[T], anyio.Lock]:

@@ -17,6 +17,7 @@ import bacalhau_sdk as bac
 
 from .. import testing
 from ..errors import InvalidSpecError, Problem, VirtualTimeError
+from ..model.problems import is_number
 from ..testing.virtual import LIMIT, limit_virtual_time, run_here
 from .leaks import watch_leaks
 
@@ -229,11 +230,7 @@ def _check_settings(
     __tracebackhide__ = True
     if isinstance(seed, bool) or not isinstance(seed, int | None):
         raise _invalid("seed", f"{seed!r} is not a whole number")
-    if (
-        isinstance(limit, bool)
-        or not isinstance(limit, int | float | None)
-        or not (limit is None or limit > 0)
-    ):
+    if limit is not None and not (is_number(limit) and limit > 0):
         raise _invalid("limit", f"{limit!r} is not a number of seconds above 0")
     if not isinstance(leak_check, bool):
         raise _invalid("leak_check", f"{leak_check!r} is neither True nor False")

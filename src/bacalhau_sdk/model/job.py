@@ -17,7 +17,18 @@ from .frozenmap import FrozenMap
 from .network import Network
 from .paths import check_guest_path, check_output_name, check_targets
 from .platform import Platform
-from .problems import Problems, invalid, is_text, key_path, printable, several, shown, to_flag, under
+from .problems import (
+    Problems,
+    invalid,
+    is_number,
+    is_text,
+    key_path,
+    printable,
+    several,
+    shown,
+    to_flag,
+    under,
+)
 from .resources import Resources
 from .selector import Selector, check_label_key, check_label_value
 
@@ -230,7 +241,7 @@ class FunctionSpec(EngineSpec):
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= SECONDS_MAX:
+    if not (is_number(value) and 0 <= value <= SECONDS_MAX):
         raise invalid(f"{shown(value)} is not a number of seconds from 0 to {SECONDS_MAX}")
     return float(value)
 

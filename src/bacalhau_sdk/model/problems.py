@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import reprlib
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -16,6 +17,7 @@ __all__ = [
     "Problems",
     "check_async_function",
     "invalid",
+    "is_number",
     "is_text",
     "key_path",
     "printable",
@@ -73,6 +75,13 @@ def key_path(path: str, key: object) -> str:
 def is_text(value: object) -> TypeGuard[str]:
     """Say whether a value is a text without NUL and without lone surrogates."""
     return isinstance(value, str) and _NUL_OR_SURROGATE.search(value) is None
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Say whether a value is a number: not True, not False, not NaN."""
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return isinstance(value, int) and not isinstance(value, bool)  # however many digits it has
 
 
 def to_flag(value: object) -> bool:

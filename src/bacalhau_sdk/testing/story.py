@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from ..model.execution import Task
 from ..model.paths import check_job_id, check_output_name
-from ..model.problems import Problems, invalid, is_text, several, shown, to_flag, under
+from ..model.problems import Problems, invalid, is_number, is_text, several, shown, to_flag, under
 
 __all__ = ["Entry", "check_plan", "on"]
 
@@ -256,7 +256,7 @@ def check_plan(plan: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def _seconds(value: object, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not (is_number(value) and 0 < value < math.inf):
         raise invalid(f"{shown(value)} is not a number of seconds above 0", path)
     return float(value)
 

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from ..errors import TransportError
 from ..host.channel import Channel
 from ..model.message import ORCHESTRATOR, Envelope, Message
-from ..model.problems import Problems, invalid, several, shown, to_flag, under
+from ..model.problems import Problems, invalid, is_number, several, shown, to_flag, under
 from ..transports.memory import MemoryTransport
 from .virtual import check_seed
 
@@ -53,7 +53,7 @@ class MessageFault:
 
     def delayed(self, chance: float, least: float, most: float) -> MessageFault:
         """Deliver each message later with a chance above 0, up to 1, by ``least`` to ``most`` seconds, so that others pass it."""
-        if not (_is_number(least) and _is_number(most) and 0 <= least <= most < math.inf):
+        if not (is_number(least) and is_number(most) and 0 <= least <= most < math.inf):
             raise invalid(
                 f"{shown(least)} to {shown(most)} is no range of seconds: give the smaller one first",
                 "delayed",
@@ -103,7 +103,7 @@ class LinkFault:
         self, every: float, start: float = 0.0, end: float = math.inf, *, one_way: bool = False
     ) -> LinkFault:
         """Cut the link for ``every`` seconds, leave it whole for as long, and so on; else as `cut`."""
-        if not (_is_number(every) and 0 < every < math.inf):
+        if not (is_number(every) and 0 < every < math.inf):
             raise invalid(f"{shown(every)} is not a number of seconds above 0", "flaps")
         return evolve(self.cut(start, end, one_way=one_way), period=every)
 
@@ -313,12 +313,8 @@ class _Mailbox(Channel[Envelope]):
                 return await super().get()
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _chance(value: float, path: str) -> float:
-    if not (_is_number(value) and 0 < value <= 1):
+    if not (is_number(value) and 0 < value <= 1):
         raise invalid(f"{shown(value)} is no chance above 0, up to 1", path)
     return value
 
@@ -329,7 +325,7 @@ def _end(start: float, end: float) -> float:
     Raises:
         InvalidSpecError: The range is none.
     """
-    if not (_is_number(start) and _is_number(end) and 0 <= start < end):
+    if not (is_number(start) and is_number(end) and 0 <= start < end):
         raise invalid(
             f"{shown(start)} to {shown(end)} is no range of seconds: give the earlier one first", "start"
         )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar, TypeVarTuple, cast
+from typing import Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import lowlevel
@@ -22,7 +22,7 @@ from anyio.lowlevel import RunVar
 from ..abc.clock import Clock
 from ..errors import VirtualTimeError
 from ..host.threads import use_no_threads
-from ..model.problems import invalid, shown
+from ..model.problems import invalid, is_number, shown
 
 __all__ = ["BackendName", "VirtualClock", "VirtualEventLoop", "run", "virtual_backend"]
 
@@ -91,10 +91,8 @@ def run_here(function: Callable[[], Awaitable[T]], backend: BackendName, seed: i
 
 
 def _in_event_loop() -> bool:
-    for find in (
-        lowlevel.current_token,
-        asyncio.get_running_loop,
-    ):  # anyio does not see callbacks, such as a prompt's lines
+    # anyio alone does not see callbacks of asyncio, such as the lines of a prompt.
+    for find in (lowlevel.current_token, asyncio.get_running_loop):
         with suppress(RuntimeError):
             find()
             return True
@@ -155,8 +153,7 @@ def check_limit(limit: object) -> None:
     Raises:
         InvalidSpecError: It is not.
     """
-    number = isinstance(limit, int | float) and not isinstance(limit, bool)
-    if limit is not None and not (number and cast("float", limit) > 0):
+    if limit is not None and not (is_number(limit) and limit > 0):
         raise invalid(f"{shown(limit)} is not a number of seconds above 0", "limit")
 
 

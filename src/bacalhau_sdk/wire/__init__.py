@@ -11,7 +11,7 @@ from ..errors import InexpressibleSpecError, Problem
 from ..model.job import JobSpec
 from ..model.problems import invalid, shown
 from . import yaml
-from .plain import ELEMENTS_MAX, SIZE_MAX, has_too_many, read_json, syntax
+from .plain import ELEMENTS_MAX, FEWER_HINT, SIZE_MAX, has_too_many, read_json, syntax
 from .reading import to_spec
 from .structure import to_document
 from .writing import from_spec, largest, longest
@@ -72,9 +72,7 @@ def dump_job(spec: JobSpec, format: Literal["json", "yaml"] = "json") -> str:
     document = attrs.asdict(from_spec(spec), filter=lambda _, value: value is not None)
     if has_too_many(document):
         many = f"the document would have more than {ELEMENTS_MAX} keys and values"
-        raise InexpressibleSpecError(
-            [Problem(longest(spec), many)], hint="give many files as one folder, and long lists in a file"
-        )
+        raise InexpressibleSpecError([Problem(longest(spec), many)], hint=FEWER_HINT)
     if format == "yaml":
         text, most = yaml.write_yaml(document), yaml.SIZE_MAX
     else:

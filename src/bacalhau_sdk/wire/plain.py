@@ -12,6 +12,7 @@ from ..errors import DocumentSyntaxError, Problem
 
 __all__ = [
     "ELEMENTS_MAX",
+    "FEWER_HINT",
     "SIZE_MAX",
     "Unreadable",
     "has_too_many",
@@ -26,6 +27,8 @@ SIZE_MAX = 10_000_000
 """Characters of a document at most: the original's server takes 10 MB."""
 ELEMENTS_MAX = 20_000
 """Keys and values of a document at most: what is wrong with one of them costs far more memory and time than its characters."""
+FEWER_HINT = "give many files as one folder, and long lists in a file"
+"""What can be done about more of them."""
 
 _DIGITS_MAX = 20  # 64 bits have 19, and a sign
 
@@ -52,10 +55,7 @@ def syntax(message: str, hint: str = "") -> DocumentSyntaxError:
 
 def too_many() -> DocumentSyntaxError:
     """Make the error for a document that has more keys and values than are read."""
-    return syntax(
-        f"the document has more than {ELEMENTS_MAX} keys and values",
-        "give many files as one folder, and long lists in a file",
-    )
+    return syntax(f"the document has more than {ELEMENTS_MAX} keys and values", FEWER_HINT)
 
 
 def has_too_many(value: object) -> bool:
