@@ -20,9 +20,11 @@ nox.options.error_on_missing_interpreters = os.environ.get("BACALHAU_TEST_REQUIR
 nox.options.sessions = ["lint", "types", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-# The versions that are supported, and the one that runs nox, so that there is always one that is found.
 SIMULATE = ("python", "-m", "bacalhau_sdk.testing.simulate")
 ON_TWO_CORES = ("--processes", "2")
+# Tests measure no time, so that they may run beside one another; `-- -n 0` has one process.
+ON_ALL_CORES = ("--numprocesses", "auto")
+# The versions that are supported, and the one that runs nox, so that there is always one that is found.
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PYPROJECT), "{}.{}".format(*sys.version_info)]))
 
 
@@ -53,9 +55,9 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests; ``-- ARGS`` go to pytest."""
+    """Run the tests, in as many processes as there are cores; ``-- ARGS`` go to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *ON_ALL_CORES, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -70,7 +72,7 @@ def lowest(session: nox.Session) -> None:
         session.run("pytest", "-W", "error")
     session.run(*install_lowest, project, *nox.project.dependency_groups(PYPROJECT, "test"))
     # Not in nox's folder of temporary files, where the suites that tests write would have the project's configuration.
-    session.run("pytest", *session.posargs, env={"TMPDIR": None})
+    session.run("pytest", *ON_ALL_CORES, *session.posargs, env={"TMPDIR": None})
 
 
 @nox.session
