@@ -140,6 +140,12 @@ def test_a_yaml_that_is_refused(text: str, code: str, field: str) -> None:
     assert caught.value.message.isprintable()
 
 
+def test_a_character_that_yaml_has_no_place_for_is_shown_with_its_place() -> None:
+    with pytest.raises(DocumentSyntaxError, match=r"has the character '\\x01' in line 2, column 8") as caught:
+        load_job("Name: é\r\nCount: \x012\n")
+    assert "escape in double quotes" in caught.value.hint
+
+
 def test_what_is_no_yaml_says_where() -> None:
     with pytest.raises(DocumentSyntaxError, match=r"line 4"):
         load_job(JOB.replace("Count: 2", "Count: [2"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any, Protocol
 
-from ..errors import MissingExtraError
+from ..errors import DocumentSyntaxError, MissingExtraError
 from ..model.problems import shown
 from .plain import ELEMENTS_MAX, Unreadable, mapping, syntax, too_many, whole_number
 
@@ -42,7 +42,7 @@ def read_yaml(text: str) -> object:
     yaml = _yaml()
     if len(text) > SIZE_MAX:
         raise syntax(f"the YAML has more than {SIZE_MAX} characters", "write large documents as JSON")
-    return _Reader(yaml.parse(text)).document()
+    return _Reader(text, yaml.parse(text)).document()
 
 
 def write_yaml(value: Mapping[str, object]) -> str:
@@ -96,7 +96,8 @@ class _Event(Protocol):
 class _Reader:
     """Makes values of the events of a parser; a value that may not be is an `Unreadable`."""
 
-    def __init__(self, events: Iterator[_Event]) -> None:
+    def __init__(self, text: str, events: Iterator[_Event]) -> None:
+        self._text = text
         self._events = events
         self._count = 0
 
@@ -117,11 +118,23 @@ class _Reader:
         try:
             event = next(self._events)
         except Exception as error:  # noqa: BLE001 - besides its own errors, the parser lets escape what a text causes inside
-            problem = getattr(error, "problem", None) or "it cannot be parsed"
-            mark = getattr(error, "problem_mark", None)
-            place = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-            raise syntax(f"this is no YAML: {shown(str(problem))}{place}") from None
+            raise self._refusal(error) from None
         return type(event).__name__, event
+
+    def _refusal(self, error: Exception) -> DocumentSyntaxError:
+        """Say what the parser found wrong, and where."""
+        position = getattr(error, "position", None)
+        if position is not None:  # of a character that no YAML has as it is
+            before = self._text[:position]
+            line, column = before.count("\n") + 1, position - before.rfind("\n")
+            return syntax(
+                f"this is no YAML: it has the character {shown(self._text[position])} in line {line}, column {column}",
+                "leave it out, or write it as an escape in double quotes",
+            )
+        problem = shown(str(getattr(error, "problem", None) or "it cannot be parsed"))
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        return syntax(f"this is no YAML: {problem}{place}")
 
     def _another(self) -> None:
         """Count a key or a value."""
