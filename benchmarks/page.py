@@ -24,8 +24,8 @@ of {rounds} rounds, with the range.
 
 ![No-op jobs per second, as a multiple of dask's: all together, and one after the other](../_static/benchmarks.svg)
 
-Measured on {date} at commit `{commit}` with {python}, on {system}, shared with others (their load before the first round:
-{busy}). {jobs} jobs a run. {versions}.
+Measured on {date} at commit `{commit}` with {python}, on {system}
+(the load of others before the first round: {busy}). {jobs} jobs a run. {versions}.
 """
 
 WAITING = """
@@ -63,9 +63,10 @@ That last line, under Python's profiler, which makes small functions look dearer
 
 FOLDERS = """
 For its results a no-op job makes two folders (of the job, of the execution) and three files (`stdout`, `stderr`, `exitCode`),
-and goes to a thread and back three times: to lay them out, to move them into place at once, and to read them. Inputs, outputs
-and an executor that needs a scratch folder add a fourth. When a cluster closes, its private folder is removed: here {close} ms
-a job on disk, {close_memory} ms in memory. With a `data_dir` the results stay, and nothing is removed.
+and goes to a thread and back three times: to lay them out, to move them into place at once, and to read them. Outputs, or an
+executor that needs a scratch folder, add a fourth; each input adds two, and one more for all. When a cluster closes, its private
+folder is removed: here {close} ms a job on disk, {close_memory} ms in memory. With a `data_dir` the results stay, and nothing is
+removed.
 """
 
 REPEAT = """
@@ -99,7 +100,7 @@ def page(figures: Figures) -> str:
             head,
             "\n## Against dask\n\n",
             *(f"- {line}\n" for line in verdicts(figures)),
-            WAITING,
+            WAITING if slower(figures) else "",
             "\n## Jobs per second\n\nIn brackets as a multiple of dask's, and the range of that. More is better.\n\n",
             speed_table(figures),
             "\n## The first result, and memory\n\n",
@@ -127,6 +128,13 @@ def verdicts(figures: Figures) -> Iterator[str]:
                 faster, f"faster than dask in {faster} of {len(speeds)} rounds"
             )
             yield f"{PEERS[name].label}, {_jobs(step)}: {how} ({_range(speeds)} times its jobs per second)."
+
+
+def slower(figures: Figures) -> bool:
+    """Say whether this library was slower than dask in any round."""
+    return any(
+        speed < 1 for name in ("ours", "blocking") for step in STEPS for speed in figures.speeds(name, step)
+    )
 
 
 def speed_table(figures: Figures) -> str:

@@ -66,8 +66,11 @@ POSIX_ONLY = {
     "pwd",
     "readline",
     "resource",
+    "spwd",
+    "syslog",
+    "termios",
+    "tty",
 }
-POSIX_ONLY |= {"spwd", "syslog", "termios", "tty"}
 IMPORTED_WHEN_USED = {"docker", "multiformats", "rich", "ruamel", "trio", "wasmtime"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

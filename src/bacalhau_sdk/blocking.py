@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -31,7 +31,7 @@ from .cluster import cluster as asynchronous
 from .cluster import job as asynchronous_job
 from .cluster.job import jobs_html
 from .cluster.node import Node
-from .cluster.orchestrator import failure_hint, failure_text, first_failure
+from .cluster.orchestrator import failure_hint, failure_text
 from .cluster.result import Result
 from .cluster.timeline import Timeline
 from .errors import BacalhauError, BlockingCallError, ClusterClosedError, ClusterFailedError
@@ -41,7 +41,7 @@ from .model.evaluation import Explanation
 from .model.execution import Execution
 from .model.job import SECONDS_MAX, JobSpec, JobState, JobType
 from .model.node import Nodes
-from .model.problems import invalid, is_number, shown
+from .model.problems import first_failure, invalid, is_number, shown
 from .model.record import JobEvent
 
 __all__ = ["Cluster", "Job"]
@@ -219,6 +219,7 @@ class Job:
 
         Raises:
             TimeoutError: The job has not ended by then.
+            InvalidSpecError: ``timeout`` is no number.
             ClusterFailedError: The machinery failed meanwhile.
         """
         return self._engine.call(partial(self._ended, timeout, self._job.wait))
@@ -231,6 +232,7 @@ class Job:
 
         Raises:
             TimeoutError: The job has not ended by then; a `JobTimeoutError`, which is one too, says that the job took too long.
+            InvalidSpecError: ``timeout`` is no number.
             MultipleResultsError: The job has not exactly one partition; at once for a batch job.
             JobFailedError: And what else `bacalhau_sdk.Job.result` raises.
         """
@@ -244,6 +246,7 @@ class Job:
 
         Raises:
             TimeoutError: As `result`.
+            InvalidSpecError: As `result`.
             JobFailedError: As `result`.
         """
         return self._engine.call(partial(self._ended, timeout, self._job.results))
@@ -557,16 +560,19 @@ class _Thread:
         """
         if not self._ended:
             return
-        for ended in tuple(self._waiting):  # first: once the interpreter exits, no thread can be started
-            ended.put(None)
-            with suppress(ValueError, IndexError):
-                self._waiting.remove(ended)
+        self._tell_ended()
         for perform in tuple(self._inbox):
             refusal = None if self._opened or self.failure is None else self.failure.with_traceback(None)
             late = (perform, refusal)
             threading.Thread(target=anyio.run, args=late, name="bacalhau-late", daemon=True).start()
             with suppress(ValueError, IndexError):
                 self._inbox.remove(perform)
+
+    def _tell_ended(self) -> None:
+        for ended in tuple(self._waiting):
+            ended.put(None)
+            with suppress(ValueError, IndexError):
+                self._waiting.remove(ended)
 
     # For the thread itself
 
@@ -587,7 +593,9 @@ class _Thread:
         finally:
             _living.discard(self)
             self._ended = True
-            with suppress(RuntimeError) if self._exiting else nullcontext():
+            if self._exiting:
+                self._tell_ended()  # whoever waits for an answer still is a daemon thread, which ends with the process
+            else:
                 self._end()
 
     async def _run(self) -> None:

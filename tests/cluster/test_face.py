@@ -75,6 +75,13 @@ class TestResults:
         with pytest.raises(bac.errors.ResultsGoneError, match="data_dir"):
             _ = result.stdout_path
 
+    async def test_a_job_of_many_outputs_names_some_of_them(self) -> None:
+        outputs = {f"o{number}": f"/{number}" for number in range(100, 2000)}
+        async with bac.Cluster([functions()]) as c:
+            result = await c.run(bac.JobSpec.function("copy", outputs=outputs | {"copies": "/out"}))
+            with pytest.raises(OutputNotFoundError, match=r"Hint: it has 'o100', .*, 'o109' and 1891 more$"):
+                result.outputs["o1"]
+
     async def test_a_data_dir_keeps_the_results(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

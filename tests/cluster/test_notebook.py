@@ -472,6 +472,15 @@ def test_a_path_that_cannot_be_written_is_said_so(
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_links_in_a_circle_are_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(DestinationError, match="the timeline cannot be written to "):
+        Timeline("t", 0, 6, ()).save(tmp_path / "a")
+    assert {entry.name for entry in tmp_path.iterdir() if entry.is_symlink()} == {"a", "b"}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "it")

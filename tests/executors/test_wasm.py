@@ -297,10 +297,14 @@ async def test_a_named_entry_point_is_called(job: MakeJob, cache_dir: Path) -> N
 # ---- Traps ----
 
 
+# A custom section, which is what compilers write unless they are told not to.
+@pytest.mark.parametrize(
+    "debugging", [b"", b"\x00\x0c\x0b.debug_info"], ids=["bare", "debugging information"]
+)
 async def test_a_trap_is_exit_code_1_with_the_reason_on_a_line_of_its_own(
-    job: MakeJob, cache_dir: Path
+    debugging: bytes, job: MakeJob, cache_dir: Path
 ) -> None:
-    task = job(spec("trap"))
+    task = job(spec(guest("trap") + debugging))
     assert await run(cache_dir, task) == 1
     lines = task.stderr.text.splitlines()
     assert lines[0] == "half a line"
@@ -867,10 +871,9 @@ async def test_a_sink_that_breaks_its_promise_ends_the_guest(
     task.io.stdout = Sink()
     task.io.stdout.write = fail  # type: ignore[method-assign]
     async with opened(cache_dir) as executor:
-        with pytest.raises(errors.TransientError) as caught:
+        with pytest.raises(errors.TransientError, match="OSError: the disk is full"):
             await executor.run(task.task, task.io)
         assert alive == []
-    assert isinstance(caught.value.__cause__, ExceptionGroup)
 
 
 @pytest.fixture

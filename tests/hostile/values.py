@@ -312,6 +312,8 @@ SIMULATIONS = [
     Row("a seed of a transport that is None", lambda: sim.SimulatedTransport(seed=None), "seed", "None is not a seed", "a whole number"),
     Row("a seed of a cluster that is a text", lambda: sim.VirtualCluster(seed="x"), "seed", "'x' is not a seed", "a whole number"),
     Row("a limit of a cluster in the past", lambda: sim.VirtualCluster(limit=-1), "limit", "-1 is not a number of seconds", "above 0"),
+    Row("a limit of too many digits", lambda: sim.VirtualCluster(limit=10**400), "limit", "is not a number of seconds", "above 0"),
+    Row("a run of too many seconds", lambda: sim.on().runs(10**400), "runs", "is not a number of seconds", "above 0"),
     Row("a limit that is no number", lambda: sim.run(function, None, limit=NAN), "limit", "nan is not a number of seconds", "above 0"),
     Row("no function to run", lambda: sim.run(None), "function", "None is not an async function", "without calling it"),
     Row("an unknown backend", lambda: sim.run(function, None, backend="curio"), "backend", "'curio' is no backend", "'asyncio' or 'trio'"),

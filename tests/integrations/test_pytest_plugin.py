@@ -447,6 +447,29 @@ keep = []
     result.assert_outcomes(passed=5)
 
 
+def test_the_temporary_folder_is_empty_whatever_the_tests_before_did(run: Run) -> None:
+    result = run(
+        """
+import shutil
+
+@pytest.mark.bacalhau
+def test_that_fails():
+    tempfile.mkdtemp(prefix="mine-")
+    raise ValueError("on purpose")
+
+@pytest.mark.bacalhau
+@pytest.mark.parametrize("time", [1, 2])
+def test_that_removes_it(time):
+    assert os.listdir(tempfile.gettempdir()) == []
+    shutil.rmtree(tempfile.gettempdir())
+""",
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines("E  *ValueError: on purpose")
+
+
 def test_tmp_path_may_be_used_first_in_a_test_that_is_watched(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,15 +62,16 @@ class Mutant:
     @contextmanager
     def on(self) -> Generator[Cores]:
         """Switch it on, and off again whatever happens; gives the cores for a world that has it."""
-        orchestrator = cast(type[OrchestratorCore], _mixed(self.orchestrator or (OrchestratorCore,)))
-        compute = cast(type[ComputeCore], _mixed(self.compute or (ComputeCore,)))
+        orchestrator = cast(type[OrchestratorCore], mixed(self.orchestrator or (OrchestratorCore,)))
+        compute = cast(type[ComputeCore], mixed(self.compute or (ComputeCore,)))
         with ExitStack() as stack:
             for patch in self.patches:
                 stack.enter_context(mock.patch.object(patch.owner, patch.name, patch.value))
             yield Cores(lambda incarnation: orchestrator(incarnation=incarnation), compute)
 
 
-def _mixed(classes: tuple[type[Any], ...]) -> type[Any]:
+def mixed(classes: tuple[type[Any], ...]) -> type[Any]:
+    """Return one class that has the bugs of all."""
     return classes[0] if len(classes) == 1 else type("Mixed", classes, {})
 
 

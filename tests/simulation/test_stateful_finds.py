@@ -6,6 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.simulation.mutant import mixed
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.test_stateful import THOROUGH, Cluster
 
@@ -35,7 +36,7 @@ MUTANT = {mutant.name: mutant for mutant in MUTANTS}
 def test_a_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bug = MUTANT[name]
     for kind, cores in ("orchestrator_core", bug.orchestrator), ("compute_core", bug.compute):
-        for core in cores:
-            monkeypatch.setattr(Cluster, kind, core)
+        if cores:
+            monkeypatch.setattr(Cluster, kind, mixed(cores))
     with bug.on(), pytest.raises(AssertionError):
         run_state_machine_as_test(Cluster, settings=SEARCH)

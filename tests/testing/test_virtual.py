@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
+import signal
 import socket
 import sys
 import threading
@@ -174,6 +175,35 @@ def test_run_has_a_loop_of_its_own_in_a_line_of_a_prompt() -> None:
         return await printed
 
     assert asyncio.run(prompt()) is None
+
+
+@both
+def test_an_interrupt_of_a_run_beside_a_loop_cancels_it(backend: BackendName) -> None:
+    cancelled, interrupted = threading.Event(), threading.Event()
+
+    async def spin() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            while True:
+                await anyio.sleep(0)
+        finally:
+            cancelled.set()
+
+    def cell() -> None:
+        try:
+            testing.run(spin, backend=backend)
+        except KeyboardInterrupt:
+            interrupted.set()
+        loop.stop()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.call_soon(cell)
+        loop.run_forever()
+    finally:
+        loop.close()
+    assert interrupted.is_set()
+    assert cancelled.wait(60)
 
 
 @both

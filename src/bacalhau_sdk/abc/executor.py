@@ -14,6 +14,7 @@ from attrs import define, evolve
 from ..errors import BacalhauError, EngineError, ExecutionError, TransientError
 from ..model.execution import RunResult, Task
 from ..model.node import Check, EngineInfo, Refusal
+from ..model.problems import first_failure
 
 __all__ = ["ByteSink", "Executor", "TaskIO"]
 
@@ -153,5 +154,6 @@ class Executor(AsyncContextManagerMixin, ABC):
         """Run a task; see `run`."""
 
 
-def _describe(error: Exception) -> str:
+def _describe(raised: Exception) -> str:
+    error = first_failure(raised)  # a group says only how many there were
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -36,7 +36,7 @@ from ..model.evaluation import Explanation
 from ..model.job import JobSpec, JobType
 from ..model.node import Nodes
 from ..model.paths import check_job_id
-from ..model.problems import Problems, shown
+from ..model.problems import Problems, first_failure, shown
 from ..model.record import JobEvent
 from ..scheduling.events import CancelJob, SubmitJob
 from ..scheduling.orchestrator import OrchestratorCore
@@ -48,7 +48,7 @@ from ..transports.memory import MemoryTransport
 from .compute import ComputeNode
 from .job import Job, Jobs
 from .node import Node
-from .orchestrator import Orchestrator, failure_hint, failure_text, first_failure, not_open
+from .orchestrator import Orchestrator, failure_hint, failure_text, not_open
 from .result import Result
 from .streams import ListStream
 from .submission import prepare, refuse_unsupported

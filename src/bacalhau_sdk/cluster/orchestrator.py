@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import aclosing
-from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -346,13 +345,6 @@ def not_open() -> ClusterClosedError:
         "the cluster is not open",
         hint="use it inside its block; one that has closed stays closed: make a new one",
     )
-
-
-def first_failure(error: BaseException) -> BaseException:
-    """Return the first exception of a group, however deep, or the exception itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return first_failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
-    return error
 
 
 def failure_text(failure: BaseException) -> str:

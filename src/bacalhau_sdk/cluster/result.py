@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from attrs import field, frozen
@@ -31,6 +32,7 @@ __all__ = ["TEXT_CAP", "Output", "Result", "last_lines", "read_result"]
 TEXT_CAP = 1024 * 1024
 """Bytes of each stream that `Result.stdout` and `Result.stderr` hold at most; the files are whole."""
 _LAST_LINES, _LINE_LENGTH = 5, 200
+_NAMES_MAX = 10
 
 
 @frozen(eq=False)
@@ -118,6 +120,8 @@ class Output:
 class _Outputs(FrozenMap[str, Output]):
     """The outputs by their names."""
 
+    __slots__ = ()
+
     def __getitem__(self, key: str) -> Output:
         """Return an output.
 
@@ -127,8 +131,10 @@ class _Outputs(FrozenMap[str, Output]):
         try:
             return super().__getitem__(key)
         except KeyError:
+            names = [shown(name) for name in islice(self, _NAMES_MAX)]
+            more = f" and {len(self) - _NAMES_MAX} more" if len(self) > _NAMES_MAX else ""
             raise OutputNotFoundError(
-                f"the job has no output {shown(key)}", hint=f"it has {', '.join(map(shown, self)) or 'none'}"
+                f"the job has no output {shown(key)}", hint=f"it has {', '.join(names) or 'none'}{more}"
             ) from None
 
 

@@ -123,7 +123,9 @@ class Timeline:
         try:
             target = Path(path)
             file = target.resolve()  # what a link leads to
-            if file.exists() and not file.is_file():
+            if file.is_symlink() or (
+                file.exists() and not file.is_file()
+            ):  # a link still: it leads to itself
                 raise ValueError("it is no file")
             text = self.svg.encode()
             part = file.with_name(f".{uuid.uuid4().hex}.part")  # a name that nobody else has
@@ -134,7 +136,12 @@ class Timeline:
                 with suppress(OSError):
                     part.unlink()
                 raise
-        except (OSError, TypeError, ValueError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # RuntimeError: links in a circle, before 3.13
             raise DestinationError(
                 f"the timeline cannot be written to {shown(path)}: {getattr(error, 'strerror', None) or error}",
                 hint="give the path of a file, in a folder that exists and can be written",

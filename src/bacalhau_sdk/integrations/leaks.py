@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.util import Finalize
@@ -36,21 +36,28 @@ def watch_leaks(left: list[str]) -> Generator[None]:
     """Add to a list, a line each, what the block leaves behind; nothing if it raises.
 
     Meanwhile `tempfile`, and child processes, have a folder of their own, but for the ``tmp_path`` of pytest. What is named is
-    removed from it; the folder and what else is in it stay until the process ends, for something may rely on them until then.
+    removed from it, as is what a block leaves that raises; the folder and what else is in it stay until the process ends, for
+    something may rely on them until then.
     """
-    folder, paths = _folder(), set(_folder().iterdir())
+    folder = _folder()
+    folder.mkdir(mode=0o700, exist_ok=True)  # a test may have removed it
+    paths = set(folder.iterdir())
     threads = set(threading.enumerate())
     before = _held()
     # pytest makes the folder of all its ``tmp_path`` when a test first asks for one, which may be this test.
     apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ, "TMPDIR": str(folder)}
-    with mock.patch.dict(os.environ, apart), mock.patch.object(tempfile, "tempdir", str(folder)):
-        yield
+    try:
+        with mock.patch.dict(os.environ, apart), mock.patch.object(tempfile, "tempdir", str(folder)):
+            yield
+    except BaseException:
+        for path in _new_in(folder, paths):  # the next test shall not find them
+            _remove(path)
+        raise
     left += [f"thread {thread.name!r}" for thread in threading.enumerate() if _stays(thread, threads)]
     left += _new_since(before)
-    for path in sorted(set(folder.iterdir()) - paths):
-        if not path.name.startswith(_OF_MULTIPROCESSING):
-            left.append(f"temporary {_kind(path)} {path.name}")
-            _remove(path)
+    for path in _new_in(folder, paths):
+        left.append(f"temporary {_kind(path)} {path.name}")
+        _remove(path)
 
 
 @cache
@@ -59,6 +66,14 @@ def _folder() -> Path:
     # Not `atexit`: children of multiprocessing, whose folder may be in it, are waited for first; and a fork removes nothing.
     Finalize(None, _remove, args=(folder,), exitpriority=_AFTER_ITS_FOLDER)
     return folder
+
+
+def _new_in(folder: Path, before: Set[Path]) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return sorted(
+            path for path in set(folder.iterdir()) - before if not path.name.startswith(_OF_MULTIPROCESSING)
+        )
+    return []
 
 
 def _remove(path: Path) -> None:

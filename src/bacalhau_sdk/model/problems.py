@@ -16,6 +16,7 @@ from ..errors import InvalidSpecError, Problem
 __all__ = [
     "Problems",
     "check_async_function",
+    "first_failure",
     "invalid",
     "is_number",
     "is_text",
@@ -34,6 +35,7 @@ F = TypeVar("F")
 _SHOWN_LENGTH = 80
 _PATH_LENGTH = 300
 _WRAPPERS_MAX = 100
+_LARGEST = math.nextafter(math.inf, 0)
 _REPR, _PATH_REPR = reprlib.Repr(), reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _SHOWN_LENGTH
 _PATH_REPR.maxstring = _PATH_LENGTH
@@ -72,16 +74,23 @@ def key_path(path: str, key: object) -> str:
     return f"{path}.{key if plain else shown(key)}"
 
 
+def first_failure(error: BaseException) -> BaseException:
+    """Return the first exception of a group, however deep, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return first_failure(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error
+
+
 def is_text(value: object) -> TypeGuard[str]:
     """Say whether a value is a text without NUL and without lone surrogates."""
     return isinstance(value, str) and _NUL_OR_SURROGATE.search(value) is None
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Say whether a value is a number: not True, not False, not NaN."""
+    """Say whether a value is a number that can be a float: not True, not False, not NaN, no whole number of 400 digits."""
     if isinstance(value, float):
         return not math.isnan(value)
-    return isinstance(value, int) and not isinstance(value, bool)  # however many digits it has
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def to_flag(value: object) -> bool:
@@ -110,8 +119,10 @@ def check_async_function(value: object) -> None:
             return
         if isinstance(call, partial):
             call = cast("partial[object]", call).func
+        elif callable(wrapped := getattr(call, "__wrapped__", None)):
+            call = wrapped
         elif inspect.isroutine(call):
-            call = getattr(call, "__func__", None) or getattr(call, "__wrapped__", None)
+            call = getattr(call, "__func__", None)
         else:
             call = type(call).__call__ if callable(call) else None
         if call is None:

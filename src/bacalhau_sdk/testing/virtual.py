@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar, TypeVarTuple
+from typing import Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import lowlevel
@@ -21,6 +21,7 @@ from anyio.lowlevel import RunVar
 
 from ..abc.clock import Clock
 from ..errors import VirtualTimeError
+from ..host.cancellation import from_any_thread
 from ..host.threads import use_no_threads
 from ..model.problems import invalid, is_number, shown
 
@@ -49,7 +50,8 @@ def run(
     """Run an async function under virtual time, which begins at 0 seconds, and return what it returns.
 
     Whatever has the same arguments takes the same course, as long as it uses no threads, no sockets and no real clock. Where an
-    event loop runs already, as in the cells of a notebook, it has one of its own in another thread, and that one waits for it.
+    event loop runs already, as in the cells of a notebook, it has one of its own in another thread, and that one waits for it; an
+    interrupt (Ctrl-C) of the wait cancels the function, and context variables of the caller are not seen there.
 
     Args:
         function: What to run, with ``args``.
@@ -65,11 +67,15 @@ def run(
         BaseException: What the function raises.
     """
     check_callable(function)
-    begin = partial(run_here, partial(function, *args), backend, seed, limit)
     if not _in_event_loop():
-        return begin()
+        return run_here(partial(function, *args), backend, seed, limit)
+    stoppable = _Stoppable(partial(function, *args))
     with ThreadPoolExecutor(1) as beside:  # a thread has one event loop at most
-        return beside.submit(begin).result()
+        try:
+            return beside.submit(run_here, stoppable, backend, seed, limit).result()
+        except BaseException:
+            stoppable.stop()
+            raise
 
 
 def run_here(function: Callable[[], Awaitable[T]], backend: BackendName, seed: int, limit: float) -> T:
@@ -88,6 +94,29 @@ def run_here(function: Callable[[], Awaitable[T]], backend: BackendName, seed: i
 
     name, options = virtual_backend(backend, seed=seed)
     return anyio.run(limited, backend=name, backend_options=options)
+
+
+class _Stoppable(Generic[T]):
+    """An async function that another thread can cancel."""
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self._function = function
+        self._stopped = False
+        self._cancel: Callable[[], object] | None = None
+
+    async def __call__(self) -> T:
+        with anyio.CancelScope() as scope:
+            self._cancel = from_any_thread(scope.cancel)
+            if self._stopped:
+                scope.cancel()
+            return await self._function()
+        raise VirtualTimeError("it was interrupted")  # where the interrupt itself is on its way
+
+    def stop(self) -> None:
+        """Cancel it, now or when it begins; it may have ended."""
+        self._stopped = True
+        if self._cancel is not None:
+            self._cancel()
 
 
 def _in_event_loop() -> bool:

@@ -287,8 +287,12 @@ def _in_two_lines(text: str) -> str:
     Messages end with the last lines of a standard error, and the guest's own words should be among them.
     """
     backtrace, _, reason = text.partition("\n\nCaused by:\n")
-    frames = [_FRAME.fullmatch(line) for line in backtrace.splitlines()[1:]]
-    if not reason or not all(frames):  # debug information is there, or another version of wasmtime
+    # A note says how to learn more, where the module has debugging information.
+    lines = (line for line in backtrace.splitlines()[1:] if not line.startswith("note: "))
+    frames = [_FRAME.fullmatch(line) for line in lines]
+    if not reason or not all(
+        frames
+    ):  # WASMTIME_BACKTRACE_DETAILS is set, or it is another version of wasmtime
         return text
     where = (f"{frame[2]} ({frame[1]})" if frame[1] else frame[2] for frame in frames if frame)
     return f"{' '.join(reason.split())}\n  in {', '.join(where)}"
