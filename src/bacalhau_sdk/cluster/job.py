@@ -34,7 +34,7 @@ from ..model.display import ROWS_MAX, card, counted, duration, element, state_ba
 from ..model.evaluation import REASON_MAX, Explanation
 from ..model.execution import Execution, ExecutionState
 from ..model.job import DockerSpec, FunctionSpec, JobSpec, JobState, JobType, WasmSpec
-from ..model.problems import invalid, is_text, shown
+from ..model.problems import invalid, is_text, printable_lines, shown
 from ..model.record import JobEvent
 from ..model.timeline import outcome_of
 from ..scheduling.events import CancelJob
@@ -194,7 +194,9 @@ class Job:
         if reason is not None and not is_text(reason):
             raise invalid(f"{shown(reason)} is not a text that says why: give one, or leave it out", "reason")
         if not self.state.terminal:
-            await self._orchestrator.request(CancelJob(self.id, reason or "cancelled by the user"))
+            await self._orchestrator.request(
+                CancelJob(self.id, printable_lines(reason or "cancelled by the user"))
+            )
         return await self.wait()
 
     async def __aenter__(self) -> Self:
