@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy as copying
 import logging
 import pickle
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -444,6 +445,14 @@ class TestLookUp:
                 await c.job("alp")
             with pytest.raises(bac.errors.JobNotFoundError):
                 await c.job("gamma")
+
+    @pytest.mark.parametrize("keep", [pickle.dumps, copying.deepcopy])
+    async def test_a_live_job_says_what_to_keep_of_it(self, keep: Callable[[object], object]) -> None:
+        async with cluster(Workload()) as c:
+            job = await c.submit(spec("ok"), "alpha")
+            for kept in (job, [job], await c.jobs()):
+                with pytest.raises(TypeError, match=r"^job alpha is live .* keep its id, .*Output\.copy_to"):
+                    keep(kept)
 
     async def test_ids_are_made_and_are_unique(self) -> None:
         async with cluster(Workload()) as c:

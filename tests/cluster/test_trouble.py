@@ -5,19 +5,35 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import anyio
 import pytest
 
 import bacalhau_sdk as bac
-from bacalhau_sdk.abc import EngineInfo, Envelope, Executor, Refusal, RunResult, Task, TaskIO
+from bacalhau_sdk.abc import (
+    Check,
+    EngineInfo,
+    Envelope,
+    Executor,
+    Refusal,
+    RunResult,
+    Snapshot,
+    Task,
+    TaskIO,
+)
+from bacalhau_sdk.errors import EngineError, ExecutionError, StoreError
 from bacalhau_sdk.model.execution import ExecutionState
+from bacalhau_sdk.stores.memory import MemoryStore
 from bacalhau_sdk.testing import SimulatedEngine
-from tests.cluster.harness import Workload, cluster, spec, until
+from tests.cluster.harness import Workload, cluster, name_of, spec, until
 
 COMPOSED = bac.Cluster([bac.Node("only", [SimulatedEngine("function")])])  # where no event loop runs
 
@@ -56,6 +72,75 @@ class TestFunctionsThatMisbehave:
 
         with pytest.raises(bac.JobFailedError, match="exit code"):
             await self.run(huge)
+
+
+HOSTILE = b"caf\xe9 \x1b[2J\x1b]0;owned\x07".decode("utf-8", "surrogateescape")
+WRITTEN_OUT = r"caf\udce9 \x1b[2J\x1b]0;owned\x07"
+
+
+class Rude(Executor):
+    """Says what no terminal should be told, where the name of the job wants it."""
+
+    engine = "function"
+
+    async def _probe(self) -> EngineInfo:
+        return EngineInfo("function")
+
+    async def _check(self, task: Task) -> Refusal | None:
+        name = name_of(task)
+        if name == "check":
+            raise RuntimeError(HOSTILE)
+        return Refusal("", Check.ENGINE, HOSTILE, HOSTILE, HOSTILE) if name == "refuse" else None
+
+    async def _run(self, task: Task, io: TaskIO) -> RunResult:
+        raise RuntimeError(HOSTILE) if name_of(task) == "run" else ExecutionError(HOSTILE, hint=HOSTILE)
+
+
+class RudeStore(MemoryStore):
+    async def _load(self) -> Snapshot:
+        raise RuntimeError(HOSTILE)
+
+
+def fit_for_a_terminal(text: object) -> bool:
+    return all(line.isprintable() for line in str(text).split("\n")) and WRITTEN_OUT in str(text)
+
+
+class TestWordsOfStrangers:
+    @pytest.mark.parametrize("how", ["run", "typed", "check", "refuse"])
+    async def test_nothing_that_a_plugin_says_reaches_the_terminal_raw(self, how: str) -> None:
+        async with bac.Cluster([bac.Node("n", [Rude()])]) as c:
+            job = await c.submit(bac.JobSpec.function(how))
+            with pytest.raises(bac.JobFailedError) as raised:
+                await job.result()
+            assert fit_for_a_terminal(raised.value)
+            assert fit_for_a_terminal(await job.explain())
+
+    @pytest.mark.parametrize("part", ["enter", "probe", "store"])
+    async def test_what_cannot_be_entered_says_so_in_printable_characters(self, part: str) -> None:
+        class Unusable(Rude):
+            @asynccontextmanager
+            async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+                if part == "enter":
+                    raise RuntimeError(HOSTILE)
+                yield self
+
+            async def _probe(self) -> EngineInfo:
+                raise RuntimeError(HOSTILE)
+
+        node, store = bac.Node("n", [Unusable()]), None
+        if part == "store":
+            node, store = bac.Node("n", [Rude()]), RudeStore()
+        with pytest.raises((EngineError, StoreError)) as raised:
+            async with bac.Cluster([node], store=store):
+                raise AssertionError
+        assert fit_for_a_terminal(raised.value)
+
+    async def test_so_are_the_reasons_of_a_cancellation(self) -> None:
+        async with cluster(Workload()) as c:
+            job = await c.submit(spec("hold"))
+            await job.cancel("\x1b[2J\x1b]0;owned\x07")
+            with pytest.raises(bac.JobCancelledError, match=re.escape(r"\x1b[2J\x1b]0;owned\x07")):
+                await job.result()
 
 
 def _on_asyncio() -> bool:

@@ -113,15 +113,19 @@ async def test_a_file_gets_the_last_state_once() -> None:
     assert len(screen.drawings) == 1
 
 
-async def test_a_narrow_file_of_ascii_gets_whole_ids_and_a_last_line_end() -> None:
+async def test_a_narrow_file_of_ascii_gets_whole_lines_and_a_last_line_end() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
     async with cluster() as c, progress(c, console=Console(file=file, width=40)):
-        job = await c.submit(SPEC)
+        job, long = await c.submit(SPEC), await c.submit(SPEC, "j" * 63)
         await job.wait()
+        await long.wait()
     file.flush()
     text = raw.getvalue().decode()
-    assert job.id in "".join(line.split("  ")[0] for line in text.splitlines())
+    summary, head, *lines = [line.split() for line in text.splitlines()]
+    assert " ".join(summary) == "2 jobs: 2 COMPLETED"
+    assert head == ["job", "state", "done", "executions", "nodes", "time"]
+    assert [line[:4] for line in lines] == [[each, "COMPLETED", "1/1", "edge"] for each in (job.id, long.id)]
     assert text.endswith("\n")
 
 
@@ -155,6 +159,19 @@ async def test_given_jobs_are_shown_whatever_their_state() -> None:
     assert "1 job: 1 COMPLETED" in one.text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_a_job_that_is_given_twice_counts_once(terminal: bool) -> None:
+    screen = Screen(terminal=terminal)
+    async with cluster() as c, cluster() as other:
+        job, namesake = await c.submit(SPEC, "a"), await other.submit(SPEC, "a")
+        await job.wait()
+        await namesake.wait()
+        async with progress([job, await c.job("a"), job, namesake], console=screen.console):
+            pass
+    assert "2 jobs: 2 COMPLETED" in screen.text
+    assert screen.drawings[-1].count("1/1") == 2
+
+
 async def test_many_jobs_have_a_line_each_up_to_a_limit() -> None:
     screen = Screen(terminal=False)
     async with cluster(on(job="live").hangs()) as c:
@@ -163,9 +180,10 @@ async def test_many_jobs_have_a_line_each_up_to_a_limit() -> None:
             for number in range(40):
                 await (await c.submit(SPEC, f"j-{number}")).wait()
         await live.cancel()
-    lines = [line.split()[0] for line in screen.drawings[0].splitlines()[1:] if line.strip()]
+    *lines, last = [line.split() for line in screen.drawings[0].splitlines()[1:] if line.strip()]
     assert "41 jobs: 1 RUNNING, 40 COMPLETED" in screen.text
-    assert lines == ["live", *(f"j-{number}" for number in range(21, 40))]
+    assert [line[0] for line in lines] == ["live", *(f"j-{number}" for number in range(21, 40))]
+    assert " ".join(last) == "and 21 more jobs"
 
 
 async def test_leaving_waits_for_nothing_and_leaves_the_jobs_alone() -> None:
@@ -405,6 +423,20 @@ async def test_a_notebook_shows_a_table_that_is_drawn_anew_in_its_place(
     assert texts[-1].startswith("1 job: 1 COMPLETED")
     assert "j-1COMPLETED1/1edge10 s" in texts[-1]
     assert cell.states[-1]["text/plain"] == "1 job: 1 COMPLETED"
+    assert "more job" not in texts[-1]
+
+
+async def test_a_notebook_hears_how_many_more_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell()
+    module = ModuleType("IPython.display")
+    module.display = cell.display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    async with cluster() as c:
+        jobs = [await c.submit(SPEC) for _ in range(21)]
+        async with progress(jobs, console=Console(file=io.StringIO(), force_jupyter=True)):
+            pass
+    assert "and 1 more job" in harmless(cell.states[-1]["text/html"])
 
 
 # ---- What it is given ----

@@ -216,6 +216,35 @@ def test_plain(hours):
     assert told.count("Hint: write 'def', and call testing.run in the body of the test") == 2
 
 
+def test_an_async_test_of_a_class_of_unittest_is_refused(run: Run) -> None:
+    result = run("""
+import unittest
+
+class TestAsync(unittest.IsolatedAsyncioTestCase):
+    @pytest.mark.bacalhau
+    async def test_marked(self):
+        pass
+
+    @pytest.mark.usefixtures("bacalhau_cluster")
+    async def test_in_a_cluster(self):
+        pass
+
+    async def test_of_its_own(self):
+        pass
+
+class TestPlain(unittest.TestCase):
+    @pytest.mark.bacalhau
+    def test_plain(self):
+        testing.run(anyio.sleep, 3600)
+""")
+    result.assert_outcomes(failed=2, passed=2)
+    told = messages_of(result)
+    assert (
+        told.count("unittest.TestCase: it would run an async test in real time, outside of any cluster") == 2
+    )
+    assert told.count("Hint: write 'def', and call testing.run in the body of the test") == 2
+
+
 def test_plain_tests_run_functions_under_virtual_time(run: Run) -> None:
     result = run("""
 async def night(hours, error=None):
@@ -238,6 +267,11 @@ def test_what_it_raises(bacalhau_run):
 def test_what_is_no_function(bacalhau_run):
     with pytest.raises(bac.errors.InvalidSpecError, match="give it without calling it"):
         bacalhau_run(8)
+    for backend in ("asyncio", "trio"):
+        with pytest.raises(bac.errors.InvalidSpecError) as raised:
+            bacalhau_run(lambda what: what, 8, backend=backend)
+        assert str(raised.value).startswith("function: <function test_what_is_no_function.<locals>.<lambda>")
+        assert "is not an async function: it returned 8; write 'async def'" in str(raised.value)
 
 @pytest.mark.bacalhau(limit=100)
 def test_the_limit(bacalhau_run):
@@ -280,6 +314,40 @@ def test_a_seed_that_is_a_parameter_is_the_one_that_is_shown(run: Run) -> None:
     result = run("@pytest.mark.parametrize('bacalhau_seed', [7])" + FAILS_WITH_SEVEN)
     result.assert_outcomes(failed=1)
     assert "seed 7; again: pytest 'test_jobs.py::test_chance[7]' --bacalhau-seed=7" in result.stdout.str()
+
+
+def test_a_parameter_that_is_no_seed_is_called_what_it_is_called(run: Run) -> None:
+    result = run("""
+async def nothing():
+    pass
+
+@pytest.mark.parametrize("bacalhau_seed", ["a", True])
+async def test_in_a_cluster(bacalhau_cluster):
+    pass
+
+@pytest.mark.parametrize("bacalhau_seed", ["a"])
+def test_plain(bacalhau_run, bacalhau_seed):
+    bacalhau_run(nothing)
+
+@pytest.mark.bacalhau
+@pytest.mark.parametrize("bacalhau_seed", ["a"])
+async def test_marked(bacalhau_seed):
+    pass
+""")
+    result.assert_outcomes(errors=2, failed=2)
+    told = messages_of(result)
+    assert told.count("InvalidSpecError: bacalhau_seed: 'a' is not a whole number") == 3
+    assert told.count("InvalidSpecError: bacalhau_seed: True is not a whole number") == 1
+
+
+def test_what_no_node_has_is_told_with_what_they_have(run: Run) -> None:
+    result = run("""
+@pytest.mark.bacalhau_node("a", engines=["dokcer", "wasm"])
+async def test_it(bacalhau_cluster):
+    await bacalhau_cluster.run(SPEC)
+""")
+    result.assert_outcomes(failed=1)
+    assert "placement is tested; the nodes have dokcer, wasm" in messages_of(result)
 
 
 def test_the_seed_decides_what_happens(run: Run) -> None:
@@ -587,8 +655,8 @@ WRONG = {
     "bacalhau(seed='x')": "pytest.mark.bacalhau.seed: 'x' is not a whole number",
     "bacalhau(limit=0)": "pytest.mark.bacalhau.limit: 0 is not a number of seconds above 0",
     "bacalhau(leak_check=1)": "pytest.mark.bacalhau.leak_check: 1 is neither True nor False",
-    "bacalhau(faults=[3])": "pytest.mark.bacalhau.faults.plan[0]: 3 does not say what goes wrong",
-    "bacalhau(faults=[link('typo').cut(1)])": "'typo' is no party: they are orchestrator, virtual",
+    "bacalhau(faults=[3])": "pytest.mark.bacalhau.faults[0]: 3 does not say what goes wrong",
+    "bacalhau(faults=[link('typo').cut(1)])": "pytest.mark.bacalhau.faults: 'typo' is no party: they are orchestrator, virtual",
     "bacalhau_node()": "pytest.mark.bacalhau_node: missing a required argument: 'name'",
     "bacalhau_node('a', engine='wasm')": "pytest.mark.bacalhau_node: got an unexpected keyword argument 'engine'",
     "bacalhau_node('a', platforms='x')": "pytest.mark.bacalhau_node('a').platforms: 'x' is not a platform",

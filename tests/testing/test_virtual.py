@@ -122,6 +122,15 @@ def test_run_raises_what_the_function_raises(backend: BackendName) -> None:
 
 
 @both
+def test_what_run_runs_is_async(backend: BackendName) -> None:
+    plain: Any = int
+    with pytest.raises(
+        InvalidSpecError, match="function: <class 'int'> is not an async function: it returned 0"
+    ):
+        testing.run(plain, backend=backend)
+
+
+@both
 @pytest.mark.parametrize(
     "ticking", [True, False], ids=["while a timer goes on", "with nothing left to happen"]
 )

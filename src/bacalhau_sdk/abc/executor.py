@@ -14,7 +14,7 @@ from attrs import define, evolve
 from ..errors import BacalhauError, EngineError, ExecutionError, TransientError
 from ..model.execution import RunResult, Task
 from ..model.node import Check, EngineInfo, Refusal
-from ..model.problems import first_failure
+from ..model.problems import first_failure, printable_lines
 
 __all__ = ["ByteSink", "Executor", "TaskIO"]
 
@@ -156,4 +156,5 @@ class Executor(AsyncContextManagerMixin, ABC):
 
 def _describe(raised: Exception) -> str:
     error = first_failure(raised)  # a group says only how many there were
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = printable_lines(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -10,6 +10,7 @@ from typing import final
 from ..errors import BacalhauError, TransientError
 from ..model.data import Source
 from ..model.execution import Location
+from ..model.problems import printable_lines
 
 __all__ = ["Publisher", "Storage"]
 
@@ -39,7 +40,9 @@ class Storage(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise TransientError(f"the input {source} could not be fetched: {error}") from error
+            raise TransientError(
+                f"the input {source} could not be fetched: {printable_lines(error)}"
+            ) from error
 
     @abstractmethod
     async def _fetch(self, source: Source, into: Path) -> None:
@@ -69,7 +72,7 @@ class Publisher(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise TransientError(f"the results could not be published: {error}") from error
+            raise TransientError(f"the results could not be published: {printable_lines(error)}") from error
 
     @final
     async def discard(self, location: Location) -> None:
@@ -83,7 +86,9 @@ class Publisher(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise TransientError(f"the results at {location.path} could not be removed: {error}") from error
+            raise TransientError(
+                f"the results at {location.path} could not be removed: {printable_lines(error)}"
+            ) from error
 
     @abstractmethod
     async def _publish(self, directory: Path, name: str) -> Location:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import final
 
 from ..errors import BacalhauError, StoreError
+from ..model.problems import printable_lines
 from ..model.record import Batch, Snapshot
 
 __all__ = ["JobStore"]
@@ -30,7 +31,7 @@ class JobStore(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise StoreError(f"the store could not keep a batch: {error}") from error
+            raise StoreError(f"the store could not keep a batch: {printable_lines(error)}") from error
 
     @final
     async def load(self) -> Snapshot:
@@ -44,7 +45,7 @@ class JobStore(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise StoreError(f"the store could not be read: {error}") from error
+            raise StoreError(f"the store could not be read: {printable_lines(error)}") from error
 
     @abstractmethod
     async def _commit(self, batch: Batch) -> None:

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar, final
 
 from ..errors import BacalhauError, TransportError
 from ..model.message import Envelope
+from ..model.problems import printable_lines
 
 __all__ = ["Opener", "Transport"]
 
@@ -38,7 +39,9 @@ class Transport(ABC):
         except BacalhauError:
             raise
         except Exception as error:
-            raise TransportError(f"a message to {envelope.recipient} could not be sent: {error}") from error
+            raise TransportError(
+                f"a message to {envelope.recipient} could not be sent: {printable_lines(error)}"
+            ) from error
 
     @final
     async def receive(self, party: str) -> AsyncGenerator[Envelope, None]:
@@ -95,4 +98,4 @@ async def _translated(
     except BacalhauError:
         raise
     except Exception as error:
-        raise TransportError(f"{what} cannot be read: {error}") from error
+        raise TransportError(f"{what} cannot be read: {printable_lines(error)}") from error

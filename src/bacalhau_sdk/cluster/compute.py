@@ -24,7 +24,7 @@ from ..host.channel import Channel, ChannelClosedError, Watch
 from ..model.execution import Failure, FailureKind, Location, RunResult, Task
 from ..model.job import JobSpec
 from ..model.node import EngineInfo
-from ..model.problems import shown
+from ..model.problems import printable_lines, shown
 from ..scheduling.compute import ComputeCore
 from ..scheduling.effects import (
     CheckBid,
@@ -135,7 +135,7 @@ class ComputeNode:
             raise
         except Exception as error:
             raise EngineError(
-                f"{shown(executor)} of node {self.node.name} could not be entered: {error}",
+                f"{shown(executor)} of node {self.node.name} could not be entered: {printable_lines(error)}",
                 hint="mend what it says, or leave the executor out of the node",
             ) from error
         return await executor.probe()

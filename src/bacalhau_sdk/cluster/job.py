@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Never, Protocol, Self
 from xml.etree.ElementTree import Element
 
 import anyio
@@ -34,7 +34,7 @@ from ..model.display import ROWS_MAX, card, counted, duration, element, state_ba
 from ..model.evaluation import REASON_MAX, Explanation
 from ..model.execution import Execution, ExecutionState
 from ..model.job import DockerSpec, FunctionSpec, JobSpec, JobState, JobType, WasmSpec
-from ..model.problems import invalid, is_text, shown
+from ..model.problems import invalid, is_text, printable_lines, shown
 from ..model.record import JobEvent
 from ..model.timeline import outcome_of
 from ..scheduling.events import CancelJob
@@ -44,7 +44,7 @@ from .result import Result, last_lines, read_result
 from .streams import ChannelStream, ListStream
 from .timeline import Timeline, timeline_of
 
-__all__ = ["Job", "Jobs", "elapsed", "jobs_html", "program"]
+__all__ = ["Job", "Jobs", "distinct", "elapsed", "jobs_html", "program"]
 
 _LOG_BUFFER = 64
 _LAST_WORDS = 1.0
@@ -194,7 +194,9 @@ class Job:
         if reason is not None and not is_text(reason):
             raise invalid(f"{shown(reason)} is not a text that says why: give one, or leave it out", "reason")
         if not self.state.terminal:
-            await self._orchestrator.request(CancelJob(self.id, reason or "cancelled by the user"))
+            await self._orchestrator.request(
+                CancelJob(self.id, printable_lines(reason or "cancelled by the user"))
+            )
         return await self.wait()
 
     async def __aenter__(self) -> Self:
@@ -217,6 +219,17 @@ class Job:
     def __repr__(self) -> str:
         """Return the id and the state."""
         return f"<Job {self.id}: {self.state.value}>"
+
+    def __reduce__(self) -> Never:
+        """Refuse to be pickled or copied: what makes a job live is in this process.
+
+        Raises:
+            TypeError: Always; it says what to keep instead.
+        """
+        raise TypeError(
+            f"job {self.id} is live and belongs to its cluster in this process, so it cannot be pickled or copied: "
+            "keep its id, with which Cluster.job finds it, and what Output.copy_to has copied"
+        )
 
     def _repr_html_(self) -> str:
         record = self._view.record
@@ -376,6 +389,11 @@ def elapsed(job: Job) -> float:
     view, orchestrator = job._view, job._orchestrator  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module
     end = orchestrator.now() if view.record.ended_at is None else view.record.ended_at
     return max(0.0, end - view.record.created_at)
+
+
+def distinct(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs without those that are there already; two clusters may each have one of the same id."""
+    return list({id(job._view): job for job in jobs}.values())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
 
 
 class Jobs(tuple[Job, ...]):

@@ -23,7 +23,7 @@ from ..host.threads import run_blocking
 from ..model.data import BytesSource, Input, PathSource, Source, UrlSource
 from ..model.frozenmap import FrozenMap
 from ..model.job import JobSpec, JobType, WasmSpec
-from ..model.problems import invalid, key_path, shown, shown_path
+from ..model.problems import invalid, key_path, printable, shown, shown_path
 from ..model.resources import format_bytes
 
 __all__ = ["prepare", "refuse_unsupported"]
@@ -51,7 +51,10 @@ def refuse_unsupported(spec: JobSpec, engines: frozenset[str]) -> None:
         _refuse("type", f"{spec.type.value} jobs", "use type='batch' or type='ops'")
     if spec.engine.engine == "docker" and "docker" not in engines:
         _refuse(
-            "engine", "Docker jobs", "testing.SimulatedEngine('docker') stands in where placement is tested"
+            "engine",
+            "Docker jobs",
+            "testing.SimulatedEngine('docker') stands in where placement is tested; "
+            f"the nodes have {printable(', '.join(sorted(engines)))}",
         )
     module = _module(spec)
     if isinstance(module, UrlSource):

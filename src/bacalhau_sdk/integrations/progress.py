@@ -15,18 +15,20 @@ from attrs import frozen
 
 from .. import Cluster, Job, JobState
 from ..abc import ExecutionState, JobEvent
-from ..cluster.job import elapsed
+from ..cluster.job import distinct, elapsed
 from ..errors import ClusterClosedError, ClusterFailedError, MissingExtraError
 from ..model.display import card, counted, duration, element, state_badge, table, visible
 from ..model.problems import invalid, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["progress"]
 
 _ROWS_MAX = 20
 _CELL_MAX = 60
+_WIDTH_MAX = 10_000
 _PAUSE = 0.1
 """Seconds between two drawings at least: many things may happen at once."""
 _TICK = 1.0
@@ -58,7 +60,7 @@ async def progress(
     at the end. Nothing is waited for: leaving or cancelling the block leaves the jobs alone. What the block raises leaves it as
     itself. When the display has a fault (its file is closed, nobody reads the pipe), one warning in the log has it, nothing more
     is drawn, and the block goes on. No thread is used: the drawing takes milliseconds of the event loop, ten times a second at
-    most. At most 20 jobs have a line, those that are not over first.
+    most. At most 20 jobs have a line, those that are not over first; a last line says how many more there are.
 
     Args:
         what: A cluster, a job, or several jobs.
@@ -117,7 +119,7 @@ class _Watched:
         for job in jobs:
             if not isinstance(job, Job):
                 raise invalid(f"{shown(job)} is neither a Cluster nor a Job of bacalhau_sdk itself", "what")
-        return cls(None, cast("list[Job]", jobs), frozenset())
+        return cls(None, distinct(cast("list[Job]", jobs)), frozenset())
 
     def streams(self) -> list[AsyncIterator[JobEvent]]:
         """Return where it is heard that something has happened."""
@@ -131,14 +133,19 @@ class _Watched:
         ended = [job for job in self._jobs if job.state.terminal]
         live = [job for job in self._jobs if not job.state.terminal][:_ROWS_MAX]
         room = _ROWS_MAX - len(live)
-        chosen = {job.id for job in (*live, *(ended[-room:] if room else ()))}
-        return [_row(job) for job in self._jobs if job.id in chosen]
+        chosen = {*live, *(ended[-room:] if room else ())}
+        return [_row(job) for job in self._jobs if job in chosen]
 
     def summary(self) -> str:
         """Return how many jobs there are in which state."""
         counts = Counter(job.state for job in self._jobs)
         states = ", ".join(f"{counts[state]:,} {state.value}" for state in JobState if counts[state])
         return f"{counted(len(self._jobs), 'job')}: {states}" if states else "no job yet"
+
+    def more(self) -> str:
+        """Return how many jobs have no row; empty if each has one."""
+        left = len(self._jobs) - _ROWS_MAX
+        return f"and {counted(left, 'more job')}" if left > 0 else ""
 
 
 def _row(job: Job) -> _Row:
@@ -176,8 +183,8 @@ class _Display(Protocol):
         """Draw no more, whatever has become of the start."""
         ...
 
-    def show(self, rows: Sequence[_Row], summary: str) -> None:
-        """Draw the rows in place of those before."""
+    def show(self, rows: Sequence[_Row], summary: str, more: str) -> None:
+        """Draw the rows in place of those before, between a first line and a last one, which may be empty."""
         ...
 
 
@@ -199,20 +206,30 @@ class _Terminal:
         if self.live:
             self._drawn.stop()
         else:
-            self._console.print(self._drawn.get_renderable())
+            self._console.print(self._drawn.get_renderable(), crop=False)
 
-    def show(self, rows: Sequence[_Row], summary: str) -> None:
+    def show(self, rows: Sequence[_Row], summary: str, more: str) -> None:
         from rich.table import Table
         from rich.text import Text
 
         drawn = Table(*_COLUMNS, title=Text(summary), title_justify="left", box=None, pad_edge=False)
-        for column in drawn.columns:  # a file has whole ids, and need not know an ellipsis
-            column.overflow = "ellipsis" if self.live else "fold"
+        drawn.caption, drawn.caption_justify = Text(more) if more else None, "left"
+        for column in drawn.columns:
+            column.overflow = "ellipsis"
         for row in rows:
             state = Text(row.state.value, style=_STYLES.get(row.state, ""))
             texts = (Text(visible(text, _CELL_MAX)) for text in row.texts)
-            drawn.add_row(Text(visible(row.job, _CELL_MAX)), state, *texts)
+            drawn.add_row(Text(visible(row.job)), state, *texts)
+        if (
+            not self.live
+        ):  # who searches a file for an id must find it: no line is folded, however narrow the console
+            drawn.width = max(_needed(self._console, drawn), len(summary), len(more))
         self._drawn.update(drawn, refresh=self.live)
+
+
+def _needed(console: Console, drawn: Table) -> int:
+    """Return how wide a table is when nothing in it is folded."""
+    return console.measure(drawn, options=console.options.update(max_width=_WIDTH_MAX)).maximum
 
 
 class _Handle(Protocol):
@@ -235,11 +252,12 @@ class _Notebook:
     def stop(self) -> None:
         pass
 
-    def show(self, rows: Sequence[_Row], summary: str) -> None:
+    def show(self, rows: Sequence[_Row], summary: str, more: str) -> None:
         cells: list[tuple[Element | str, ...]] = [
             (row.job, state_badge(row.state.value), *row.texts) for row in rows
         ]
-        html = card([element("strong", summary)], table(_COLUMNS, cells, numbers=("done", "time")))
+        rest = [element("div", more, class_="bac-note")] if more else []
+        html = card([element("strong", summary)], table(_COLUMNS, cells, numbers=("done", "time")), *rest)
         bundle = {"text/html": html, "text/plain": summary}
         if self._shown is None:
             display: Callable[..., _Handle] = importlib.import_module("IPython.display").display
@@ -279,7 +297,8 @@ class _Drawing:
         """Draw what is to be seen now, and return whether there is any sense in another drawing."""
         if not self._failed:
             with self._contained():
-                self._display.show(await self.watched.rows(), self.watched.summary())
+                rows = await self.watched.rows()
+                self._display.show(rows, self.watched.summary(), self.watched.more())
         return not self._failed
 
     @contextmanager

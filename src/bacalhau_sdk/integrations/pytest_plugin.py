@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple, cast
 
 import pytest
@@ -78,7 +77,7 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
 
     It does what `bacalhau_sdk.testing.run` does, with the seed of the test, and also takes ``backend=`` and ``limit=``.
     """
-    from ..testing.virtual import check_callable
+    from ..testing.virtual import awaiting, check_callable
     from .pytest_run import marked_limit, run_watched
 
     item = _function(request.node)
@@ -92,7 +91,7 @@ def bacalhau_run(request: pytest.FixtureRequest, bacalhau_seed: int) -> VirtualR
         __tracebackhide__ = True
         check_callable(function)
         limit = marked_limit(item) if limit is None else limit
-        return run_watched(_left(item), partial(function, *args), backend, bacalhau_seed, limit)
+        return run_watched(_left(item), awaiting(function, *args), backend, bacalhau_seed, limit)
 
     return run
 
@@ -137,6 +136,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
     with under_virtual_time(pyfuncitem, _seed(pyfuncitem), _left(pyfuncitem)):
         return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Refuse a test of a class of unittest that is to run under virtual time: unittest itself calls it, in real time."""
+    __tracebackhide__ = True
+    if isinstance(item, pytest.Function) and _is_used_by(item):
+        from .pytest_run import check_caller
+
+        check_caller(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
@@ -17,11 +18,11 @@ import bacalhau_sdk as bac
 
 from .. import testing
 from ..errors import InvalidSpecError, Problem, VirtualTimeError
-from ..model.problems import is_number
+from ..model.problems import is_number, shown
 from ..testing.virtual import LIMIT, limit_virtual_time, run_here
 from .leaks import watch_leaks
 
-__all__ = ["make_cluster", "marked_limit", "run_watched", "under_virtual_time"]
+__all__ = ["check_caller", "make_cluster", "marked_limit", "run_watched", "under_virtual_time"]
 
 T = TypeVar("T")
 
@@ -50,12 +51,19 @@ def make_cluster(item: pytest.Function, seed: int) -> testing.VirtualCluster:
     """Make the cluster that the marks of a test describe, which is not open yet.
 
     Raises:
-        InvalidSpecError: An argument of a mark makes no sense.
+        InvalidSpecError: An argument of a mark, or the seed, makes no sense.
     """
     __tracebackhide__ = True
-    settings = _settings(item)
-    transport = _under(f"{_MARK}.faults", lambda: testing.SimulatedTransport(settings.faults, seed=seed))
-    return testing.VirtualCluster(_nodes(item), transport=transport, seed=seed, limit=settings.limit)
+    settings, nodes = _settings(item), _nodes(item)
+    _check_seed(seed)
+    transport = _renaming(
+        "plan", f"{_MARK}.faults", lambda: testing.SimulatedTransport(settings.faults, seed=seed)
+    )
+    return _renaming(
+        "transport.plan",
+        f"{_MARK}.faults",
+        lambda: testing.VirtualCluster(nodes, transport=transport, seed=seed, limit=settings.limit),
+    )
 
 
 def marked_limit(item: pytest.Function) -> float | None:
@@ -78,10 +86,12 @@ def run_watched(
     """Run a function of a test under virtual time, and add to a list, a line each, the tasks that it leaves behind.
 
     Raises:
+        InvalidSpecError: The backend, the seed or the limit makes no sense.
         VirtualTimeError: As `testing.run`; or an event loop for async fixtures is there already.
         BaseException: What the function raises.
     """
     __tracebackhide__ = True
+    _check_seed(seed)
     begun = False
 
     async def watched() -> T:
@@ -103,6 +113,22 @@ def run_watched(
 
 
 # ---- The call of a test ----
+
+
+def check_caller(item: pytest.Function) -> None:
+    """See that a test that is to run under virtual time is one that pytest calls.
+
+    Raises:
+        InvalidSpecError: It is an async test of a class of unittest, which calls it itself.
+    """
+    __tracebackhide__ = True
+    asked = item.get_closest_marker("bacalhau") is not None or "bacalhau_cluster" in item.fixturenames
+    of_unittest = item.cls is not None and issubclass(item.cls, unittest.TestCase)
+    if asked and of_unittest and inspect.iscoroutinefunction(inspect.unwrap(item.obj)):
+        raise InvalidSpecError(
+            [Problem("unittest.TestCase", "it would run an async test in real time, outside of any cluster")],
+            hint="write 'def', and call testing.run in the body of the test; or take the test out of the class",
+        )
 
 
 def under_virtual_time(item: pytest.Function, seed: int, left: list[str]) -> AbstractContextManager[None]:
@@ -299,6 +325,13 @@ def _texts(path: str, values: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _check_seed(seed: object) -> None:
+    """See that the fixture `bacalhau_seed`, which a suite may replace or parametrize, is a seed."""
+    __tracebackhide__ = True
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise _invalid("bacalhau_seed", f"{shown(seed)} is not a whole number")
+
+
 def _invalid(path: str, message: str) -> InvalidSpecError:
     return InvalidSpecError([Problem(path, message)])
 
@@ -310,4 +343,17 @@ def _under(where: str, make: Callable[[], T]) -> T:
         return make()
     except InvalidSpecError as error:
         problems = [Problem(f"{where}.{path}".rstrip("."), message) for path, message in error.problems]
+        raise InvalidSpecError(problems, hint=error.hint) from None
+
+
+def _renaming(given: str, written: str, make: Callable[[], T]) -> T:
+    """Return what a function makes; its `InvalidSpecError` names an argument as the user wrote it."""
+    __tracebackhide__ = True
+    try:
+        return make()
+    except InvalidSpecError as error:
+        problems = [
+            Problem(written + path.removeprefix(given) if path.startswith(given) else path, message)
+            for path, message in error.problems
+        ]
         raise InvalidSpecError(problems, hint=error.hint) from None

@@ -10,6 +10,7 @@ from .frozenmap import FrozenMap
 from .job import EngineSpec
 from .network import Network
 from .node import Refusal
+from .problems import printable_lines
 from .resources import Resources
 
 __all__ = [
@@ -64,7 +65,7 @@ class FailureKind(enum.Enum):
 
 @frozen
 class Failure:
-    """Why an execution failed.
+    """Why an execution failed; a stranger may have said it, so its texts are made printable.
 
     Attributes:
         kind: Whether another try could go better.
@@ -76,8 +77,8 @@ class Failure:
 
     kind: FailureKind
     code: str
-    message: str
-    hint: str = ""
+    message: str = field(converter=printable_lines)
+    hint: str = field(default="", converter=printable_lines)
     field: str = ""
 
 

@@ -11,6 +11,7 @@ from .display import ROWS_MAX, card, counted, element, state_badge, table, visib
 from .frozenmap import FrozenMap
 from .network import NetworkType
 from .platform import PlatformSupport
+from .problems import printable
 from .resources import Resources, format_bytes
 
 __all__ = ["Check", "EngineInfo", "NodeInfo", "NodeState", "Nodes", "Refusal"]
@@ -153,7 +154,7 @@ class Check(enum.Enum):
 
 @frozen
 class Refusal:
-    """Why a node does not take a job: one line of an explanation.
+    """Why a node does not take a job: one line of an explanation. Its engine may have said it, so its texts are made printable.
 
     Attributes:
         node: The name of the node.
@@ -167,9 +168,9 @@ class Refusal:
 
     node: str
     check: Check
-    asked: str
-    offered: str
-    hint: str = ""
+    asked: str = field(converter=printable)
+    offered: str = field(converter=printable)
+    hint: str = field(default="", converter=printable)
     lasting: bool = True
 
     def __str__(self) -> str:

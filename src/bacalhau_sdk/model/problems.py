@@ -22,6 +22,7 @@ __all__ = [
     "is_text",
     "key_path",
     "printable",
+    "printable_lines",
     "several",
     "shown",
     "shown_path",
@@ -53,7 +54,7 @@ def shown(value: object) -> str:
     if isinstance(value, str | bytes | bytearray):
         value = value[: 2 * _SHOWN_LENGTH]
     try:
-        return _REPR.repr(value)
+        return printable(_REPR.repr(value))  # a repr may be a stranger's
     except Exception:  # noqa: BLE001 - the repr of a stranger's object may raise anything, as may that of a huge int
         return f"<{type(value).__name__}>"
 
@@ -63,9 +64,17 @@ def shown_path(path: object) -> str:
     return _PATH_REPR.repr(str(path))
 
 
-def printable(text: str) -> str:
-    """Return a text of a stranger's as one that is fit for a terminal: what cannot be printed there is escaped."""
+def printable(words: object) -> str:
+    """Return what a stranger says as one line that is fit for a terminal: what cannot be printed there is escaped."""
+    text = str(words)
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def printable_lines(words: object) -> str:
+    """Return what a stranger says as `printable` does, but lines stay lines."""
+    return "\n".join(map(printable, str(words).replace("\r\n", "\n").split("\n")))
 
 
 def key_path(path: str, key: object) -> str:

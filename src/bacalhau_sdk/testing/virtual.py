@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import math
 import selectors
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
@@ -68,8 +68,8 @@ def run(
     """
     check_callable(function)
     if not _in_event_loop():
-        return run_here(partial(function, *args), backend, seed, limit)
-    stoppable = _Stoppable(partial(function, *args))
+        return run_here(awaiting(function, *args), backend, seed, limit)
+    stoppable = _Stoppable(awaiting(function, *args))
     with ThreadPoolExecutor(1) as beside:  # a thread has one event loop at most
         try:
             return beside.submit(run_here, stoppable, backend, seed, limit).result()
@@ -94,6 +94,26 @@ def run_here(function: Callable[[], Awaitable[T]], backend: BackendName, seed: i
 
     name, options = virtual_backend(backend, seed=seed)
     return anyio.run(limited, backend=name, backend_options=options)
+
+
+def awaiting(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Callable[[], Awaitable[T]]:
+    """Return an async function that calls one with arguments.
+
+    Raises:
+        InvalidSpecError: From the function: what it returned cannot be awaited.
+    """
+
+    async def call() -> T:
+        __tracebackhide__ = True
+        made = function(*args)
+        if not inspect.isawaitable(made):
+            raise invalid(
+                f"{shown(function)} is not an async function: it returned {shown(made)}; write 'async def'",
+                "function",
+            )
+        return await made
+
+    return call
 
 
 class _Stoppable(Generic[T]):
