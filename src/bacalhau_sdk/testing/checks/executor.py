@@ -49,6 +49,9 @@ class ExecutorKit:
     impossible: EngineSpec
 
 
+_NAP = 0.3
+"""Seconds in which a loop that is not blocked has many more turns than the check asks for."""
+
 _note: Promises[ExecutorKit] = Promises()
 
 
@@ -237,24 +240,27 @@ async def _a_cancellation_at_any_time_is_clean(kit: ExecutorKit) -> None:
 @_note(Executor, "Runs workloads of one engine on this machine.")
 async def _workloads_run_side_by_side(kit: ExecutorKit) -> None:
     """One that is cancelled takes nobody along, and streams and folders are each workload's own."""
-    async with kit.make() as executor, _ticking(kit, executor) as first, _ticking(kit, executor) as second:
-        outputs: dict[str, bytes] = {}
-
-        async def echo(number: int) -> None:
-            data = f"input {number}".encode()
-            async with desk(kit.echo, stdin=data, name=f"echo-{number}") as given:
-                await executor.run(given.task, given.io)
-                outputs[data.decode()] = bytes(given.stdout.data)
-
+    async with kit.make() as executor, AsyncExitStack() as desks:
+        echoes: dict[str, Desk] = {}
+        for name in ("input 0", "input 1", "input 2", "input 3"):
+            data = name.encode()
+            laid = desk(kit.echo, stdin=data, letter=data, name=name.replace(" ", "-"))
+            echoes[name] = await desks.enter_async_context(laid)
+        first = await desks.enter_async_context(_ticking(kit, executor))
+        second = await desks.enter_async_context(_ticking(kit, executor))
         async with anyio.create_task_group() as tasks:
-            for number in range(4):
-                tasks.start_soon(echo, number)
+            for each in echoes.values():
+                tasks.start_soon(executor.run, each.task, each.io)
             first.scope.cancel()
             await first.over()
-        mixed = {name: data for name, data in outputs.items() if data != name.encode()}
+        read = {name: bytes(each.stdout.data) for name, each in echoes.items()}
+        mixed = {name: data for name, data in read.items() if data != name.encode()}
+        expect(not mixed, f"of four that ran at once, these got another one's input: {mixed}")
+        made = {name: await read_tree(each.outputs) for name, each in echoes.items()}
+        strange = {name: tree for name, tree in made.items() if tree != {"letter": name.encode()}}
         expect(
-            len(outputs) == 4 and not mixed,
-            f"of four that ran at once, these got another one's input: {mixed}",
+            not strange,
+            f"of four that ran at once, these did not find their letter alone in /outputs: {strange}",
         )
         expect(not second.ended, f"the run of another workload {second.ended} when one was cancelled")
         size = await second.ticks()
@@ -276,13 +282,17 @@ async def _the_event_loop_is_not_blocked(kit: ExecutorKit) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(beat)
             await anyio.sleep(0.05)
-            before = beats
+            before, begun = beats, anyio.current_time()
             result = await executor.run(given.task, given.io)
-            seen = beats - before
+            seen, took = beats - before, anyio.current_time() - begun
             expect(result.exit_code == 0, f"nap exits with 0, run returned {result}")
             expect(
+                took >= _NAP,
+                f"nap was too short for this check: it is to take about a second, run returned after {took:.2g}",
+            )
+            expect(
                 seen >= 5,
-                f"while a workload took a second, a task that sleeps for 10 ms at a time had {seen} turns",
+                f"while a workload took {took:.2g} seconds, a task that sleeps for 10 ms at a time had {seen} turns",
             )
             tasks.cancel_scope.cancel()
 
