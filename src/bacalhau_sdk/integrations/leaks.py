@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from unittest import mock
 
-from ..testing.held import children, descriptors
+from ..testing.held import OF_MULTIPROCESSING, children, descriptors, remove, temporary_folder
 
 __all__ = ["watch_leaks"]
 
@@ -26,9 +23,6 @@ _DESCRIPTORS_KEPT = (
     ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
     ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd"),
 )
-# The folder that multiprocessing makes once, when it is first needed, and removes at exit.
-_OF_MULTIPROCESSING = "pymp-"
-_AFTER_ITS_FOLDER = -200  # that has -100
 
 
 @contextmanager
@@ -38,34 +32,19 @@ def watch_leaks(left: list[str]) -> Generator[None]:
     Meanwhile `tempfile`, and child processes, have a folder of their own, but for the ``tmp_path`` of pytest. What is named is
     removed from it; the folder and what else is in it stay until the process ends, for something may rely on them until then.
     """
-    folder, paths = _folder(), set(_folder().iterdir())
     threads = set(threading.enumerate())
     before = _held()
     # pytest makes the folder of all its ``tmp_path`` when a test first asks for one, which may be this test.
-    apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ, "TMPDIR": str(folder)}
-    with mock.patch.dict(os.environ, apart), mock.patch.object(tempfile, "tempdir", str(folder)):
+    apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ}
+    with mock.patch.dict(os.environ, apart), temporary_folder() as folder:
+        paths = set(folder.iterdir())
         yield
     left += [f"thread {thread.name!r}" for thread in threading.enumerate() if _stays(thread, threads)]
     left += _new_since(before)
     for path in sorted(set(folder.iterdir()) - paths):
-        if not path.name.startswith(_OF_MULTIPROCESSING):
+        if not path.name.startswith(OF_MULTIPROCESSING):
             left.append(f"temporary {_kind(path)} {path.name}")
-            _remove(path)
-
-
-@cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="bacalhau-tests-"))
-    # Not `atexit`: children of multiprocessing, whose folder may be in it, are waited for first; and a fork removes nothing.
-    Finalize(None, _remove, args=(folder,), exitpriority=_AFTER_ITS_FOLDER)
-    return folder
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+            remove(path)
 
 
 def _stays(thread: threading.Thread, before: set[threading.Thread]) -> bool:

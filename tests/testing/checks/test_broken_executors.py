@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -366,6 +368,26 @@ class LeaksThreads(Good):
         yield self
 
 
+class LeaksFolders(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        await anyio.to_thread.run_sync(tempfile.mkdtemp)
+        return await behave(task, io)
+
+
+class LeaksFilesOfItsChildren(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        if image(task) == "echo":
+            await anyio.run_process([sys.executable, "-Sc", "import tempfile; tempfile.mkstemp()"])
+        return await behave(task, io)
+
+
+class LeavesAFolderWhenLeft(Good):
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        await anyio.to_thread.run_sync(tempfile.mkdtemp)
+        yield self
+
+
 def kit(make: Callable[[], Executor]) -> ExecutorKit:
     return ExecutorKit(
         make, DockerSpec("echo"), DockerSpec("nap"), DockerSpec("tick"), impossible=DockerSpec("impossible")
@@ -427,11 +449,17 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
         (KillsAll, "when one was cancelled"),
     ],
     "the event loop is not blocked": [(BlocksTheLoop, "had 0 turns")],
-    "leaving leaves nothing": [(LeaksThreads, "more threads"), (LeaksDescriptors, "more descriptors")],
+    "leaving leaves nothing": [
+        (LeaksThreads, "more threads"),
+        (LeaksDescriptors, "more descriptors"),
+        (LeavesAFolderWhenLeft, "5 more temporary files"),
+    ],
     "runs leave nothing": [
         (LeaksDescriptors, "more descriptors"),
         (LeaksChildren, "more child processes"),
         (LeaksTasks, "more tasks"),
+        (LeaksFolders, "10 more temporary files"),
+        (LeaksFilesOfItsChildren, "5 more temporary files"),
     ],
 }
 

@@ -15,6 +15,7 @@ from ...host.threads import run_blocking
 from ...model.execution import RunResult
 from ...model.job import EngineSpec
 from ...model.node import EngineInfo, Refusal
+from ..held import temporary_folder
 from .check import WATCH, BrokenPromiseError, Check, Promises, cancel_after, expect, read_tree
 from .desk import GREETING, LETTER, Desk, desk, running
 from .leaks import leaks_nothing
@@ -299,13 +300,17 @@ async def _the_event_loop_is_not_blocked(kit: ExecutorKit) -> None:
 
 @_note(Executor, "leaving it waits for whatever still runs on its behalf")
 async def _leaving_leaves_nothing(kit: ExecutorKit) -> None:
-    await leaks_nothing(lambda: _round_trip(kit), "entering it, an ended and a cancelled run, and leaving it")
+    with temporary_folder():
+        await leaks_nothing(
+            lambda: _round_trip(kit), "entering it, an ended and a cancelled run, and leaving it"
+        )
 
 
 @_note(Executor, _CLEANS)
 async def _runs_leave_nothing(kit: ExecutorKit) -> None:
-    async with kit.make() as executor:
-        await leaks_nothing(lambda: _two_runs(kit, executor), "an ended and a cancelled run")
+    with temporary_folder():
+        async with kit.make() as executor:
+            await leaks_nothing(lambda: _two_runs(kit, executor), "an ended and a cancelled run")
 
 
 EXECUTOR_CHECKS: tuple[Check[ExecutorKit], ...] = tuple(_note)

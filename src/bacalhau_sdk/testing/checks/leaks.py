@@ -1,10 +1,12 @@
-"""Counts what is left behind: descriptors, threads, tasks, child processes."""
+"""Counts what is left behind: descriptors, threads, tasks, child processes, temporary files."""
 
 from __future__ import annotations
 
 import gc
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 
@@ -21,7 +23,8 @@ _ROUNDS = 5
 async def leaks_nothing(work: Callable[[], Awaitable[None]], what: str) -> None:
     """See that doing something several times does not leave one thing more each time.
 
-    Once is not enough: event loops and libraries keep threads and descriptors for the next time.
+    Once is not enough: event loops and libraries keep threads and descriptors for the next time. Temporary files are those in the
+    folder for them; within `temporary_folder`, nobody else writes to it.
     """
     for _ in range(_WARM_UPS):
         await work()
@@ -44,4 +47,8 @@ async def _counted() -> dict[str, int]:
 
 
 def _count_held() -> dict[str, int]:
-    return {"descriptors": len(list(descriptors())), "child processes": len(list(children()))}
+    return {
+        "descriptors": len(list(descriptors())),
+        "child processes": len(list(children())),
+        "temporary files": len(list(Path(tempfile.gettempdir()).iterdir())),
+    }
