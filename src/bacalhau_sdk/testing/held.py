@@ -14,7 +14,7 @@ from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-__all__ = ["OF_MULTIPROCESSING", "children", "descriptors", "remove", "temporary_folder"]
+__all__ = ["OF_MULTIPROCESSING", "children", "descriptors", "folder_of_process", "remove", "temporary_folder"]
 
 OF_MULTIPROCESSING = "pymp-"
 """How the name of the folder begins that multiprocessing makes once, when it is first needed, and removes at exit."""
@@ -58,7 +58,7 @@ def temporary_folder() -> Generator[Path]:
     It is the same one each time, and stays with what is in it until the process ends, for something may rely on that until then.
     It is the whole process that uses it, not only who is in the block.
     """
-    folder = _folder()
+    folder = folder_of_process()
     tempdir, variable = tempfile.tempdir, os.environ.get("TMPDIR")
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
@@ -80,7 +80,8 @@ def remove(path: Path) -> None:
 
 
 @cache
-def _folder() -> Path:
+def folder_of_process() -> Path:
+    """Return the folder of `temporary_folder`, which is made the first time, by calls that block."""
     folder = Path(tempfile.mkdtemp(prefix="bacalhau-tests-"))
     # Not `atexit`: children of multiprocessing, whose folder may be in it, are waited for first; and a fork removes nothing.
     Finalize(None, remove, args=(folder,), exitpriority=_AFTER_ITS_FOLDER)

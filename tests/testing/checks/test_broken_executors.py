@@ -22,7 +22,7 @@ from attrs import evolve
 from bacalhau_sdk.abc import ByteSink, DockerSpec, EngineInfo, Executor, Refusal, RunResult, Task, TaskIO
 from bacalhau_sdk.abc import Check as NodeCheck
 from bacalhau_sdk.errors import ExecutionError, TransientError
-from bacalhau_sdk.testing.checks import EXECUTOR_CHECKS, Check, ExecutorKit, desk
+from bacalhau_sdk.testing.checks import EXECUTOR_CHECKS, PROCESS_EXECUTOR_CHECKS, Check, ExecutorKit, desk
 from tests.testing.checks.broken import cases, catches
 from tests.testing.checks.kits import behave, tick
 
@@ -467,6 +467,55 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
 @pytest.mark.parametrize(("check", "make", "seen"), cases(EXECUTOR_CHECKS, BROKEN))
 async def test_it_is_caught(check: Check[ExecutorKit], make: Callable[[], Executor], seen: str) -> None:
     await catches(check, kit(make), seen, limit=3 if make is OneAfterTheOther else 20)
+
+
+# ---- What is left behind ----
+
+
+class LeavesBehind(ReturnsTooEarly):
+    """Returns with the program that it has run, and not with what that has begun."""
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        async def left() -> None:
+            with suppress(FileNotFoundError):
+                await tick(io.outputs["/outputs"], Altered(io.stdout, lambda data: b""))
+
+        self._tasks.start_soon(left)
+        while not await anyio.Path(io.outputs["/outputs"] / "ticks").exists():
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+        return 0
+
+
+class BeginsNothing(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        return 0
+
+
+class ForgetsThePath(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        return 127
+
+
+BROKEN_PROCESSES: dict[str, list[tuple[Callable[[], Executor], str]]] = {
+    "what a workload leaves behind is dead when run returns": [
+        (LeavesBehind, "what the workload had left behind was still writing"),
+        (BeginsNothing, "leave has written nothing to /outputs/ticks"),
+        (ForgetsThePath, "leave exits with 0, run returned RunResult(exit_code=127)"),
+    ]
+}
+
+
+@pytest.mark.parametrize(("check", "make", "seen"), cases(PROCESS_EXECUTOR_CHECKS, BROKEN_PROCESSES))
+async def test_what_is_left_behind_is_caught(
+    check: Check[ExecutorKit], make: Callable[[], Executor], seen: str
+) -> None:
+    await catches(check, evolve(kit(make), leave=DockerSpec("leave")), seen)
+
+
+@pytest.mark.parametrize("check", PROCESS_EXECUTOR_CHECKS, ids=str)
+async def test_a_kit_without_the_program_does_not_pass(check: Check[ExecutorKit]) -> None:
+    await catches(check, kit(Good), "without the program `leave`, which the kit does not have")
 
 
 # ---- Programs that are not what the kit says are not blamed on the executor ----

@@ -15,12 +15,11 @@ from ...host.threads import run_blocking
 from ...model.execution import RunResult
 from ...model.job import EngineSpec
 from ...model.node import EngineInfo, Refusal
-from ..held import temporary_folder
 from .check import WATCH, BrokenPromiseError, Check, Promises, cancel_after, expect, read_tree
 from .desk import GREETING, LETTER, Desk, desk, running
-from .leaks import leaks_nothing
+from .leaks import apart, leaks_nothing
 
-__all__ = ["EXECUTOR_CHECKS", "ExecutorKit"]
+__all__ = ["EXECUTOR_CHECKS", "PROCESS_EXECUTOR_CHECKS", "ExecutorKit"]
 
 _DEAD = "`run` returns or raises only when the workload is dead"
 _STOPS = "Cancelling `run` is the way to stop a workload"
@@ -41,6 +40,8 @@ class ExecutorKit:
         tick: Writes the line ``up`` to its standard output, at once; then adds a byte to ``/outputs/ticks`` every few hundredths
             of a second, for half a minute, writes the line ``done``, and exits with 0.
         impossible: What no try could ever run: no such program, a module that is none.
+        leave: For `PROCESS_EXECUTOR_CHECKS`: begins a program in the background that has none of its streams and adds to
+            ``/outputs/ticks`` as that of ``tick`` does; exits with 0 once there is a byte, and leaves the other one behind.
     """
 
     make: Callable[[], Executor]
@@ -48,12 +49,14 @@ class ExecutorKit:
     nap: EngineSpec
     tick: EngineSpec
     impossible: EngineSpec
+    leave: EngineSpec | None = None
 
 
 _NAP = 0.3
 """Seconds in which a loop that is not blocked has many more turns than the check asks for."""
 
 _note: Promises[ExecutorKit] = Promises()
+_note_process: Promises[ExecutorKit] = Promises()
 
 
 # ---- What it says of itself ----
@@ -300,7 +303,7 @@ async def _the_event_loop_is_not_blocked(kit: ExecutorKit) -> None:
 
 @_note(Executor, "leaving it waits for whatever still runs on its behalf")
 async def _leaving_leaves_nothing(kit: ExecutorKit) -> None:
-    with temporary_folder():
+    async with apart():
         await leaks_nothing(
             lambda: _round_trip(kit), "entering it, an ended and a cancelled run, and leaving it"
         )
@@ -308,13 +311,34 @@ async def _leaving_leaves_nothing(kit: ExecutorKit) -> None:
 
 @_note(Executor, _CLEANS)
 async def _runs_leave_nothing(kit: ExecutorKit) -> None:
-    with temporary_folder():
-        async with kit.make() as executor:
-            await leaks_nothing(lambda: _two_runs(kit, executor), "an ended and a cancelled run")
+    async with apart(), kit.make() as executor:
+        await leaks_nothing(lambda: _two_runs(kit, executor), "an ended and a cancelled run")
+
+
+@_note_process(Executor, _DEAD)
+async def _what_a_workload_leaves_behind_is_dead_when_run_returns(kit: ExecutorKit) -> None:
+    if kit.leave is None:
+        raise BrokenPromiseError("it cannot be seen without the program `leave`, which the kit does not have")
+    async with kit.make() as executor, desk(kit.leave) as given:
+        result = await executor.run(given.task, given.io)
+        before = await given.ticks()
+        expect(result.exit_code == 0, f"leave exits with 0, run returned {result}")
+        expect(before, "leave has written nothing to /outputs/ticks")
+        await anyio.sleep(WATCH)
+        expect(
+            await given.ticks() == before,
+            "what the workload had left behind was still writing after run had returned",
+        )
 
 
 EXECUTOR_CHECKS: tuple[Check[ExecutorKit], ...] = tuple(_note)
 """The promises of `bacalhau_sdk.abc.Executor`; each is called with an `ExecutorKit`."""
+
+PROCESS_EXECUTOR_CHECKS: tuple[Check[ExecutorKit], ...] = tuple(_note_process)
+"""What else an executor keeps to whose workloads can begin processes of their own; called as `EXECUTOR_CHECKS` are.
+
+The kit needs `ExecutorKit.leave`; without it they fail, for they would see nothing.
+"""
 
 
 @asynccontextmanager

@@ -5,26 +5,35 @@ from __future__ import annotations
 import gc
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 
 from ...host.threads import run_blocking
-from ..held import children, descriptors
+from ..held import children, descriptors, folder_of_process, temporary_folder
 from .check import expect
 
-__all__ = ["leaks_nothing"]
+__all__ = ["apart", "leaks_nothing"]
 
 _WARM_UPS = 3
 _ROUNDS = 5
+
+
+@asynccontextmanager
+async def apart() -> AsyncGenerator[None, None]:
+    """Have the process use a temporary folder that is otherwise used by nobody, for the block."""
+    await run_blocking(folder_of_process)
+    with temporary_folder():
+        yield
 
 
 async def leaks_nothing(work: Callable[[], Awaitable[None]], what: str) -> None:
     """See that doing something several times does not leave one thing more each time.
 
     Once is not enough: event loops and libraries keep threads and descriptors for the next time. Temporary files are those in the
-    folder for them; within `temporary_folder`, nobody else writes to it.
+    folder for them, which `apart` makes one of this process.
     """
     for _ in range(_WARM_UPS):
         await work()
