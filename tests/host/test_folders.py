@@ -64,7 +64,7 @@ def test_a_walk_goes_as_deep_as_paths_go(in_memory: Path) -> None:
     make_deep(in_memory / "deep", 1900)
     before = open_descriptors()
     assert len(list(walk(in_memory / "deep"))) == 1901
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     make_deep(in_memory / "deeper", 2500)
     with pytest.raises(OSError, match="File name too long") as caught:
         list(walk(in_memory / "deeper"))
@@ -186,7 +186,7 @@ def test_a_folder_may_be_as_deep_as_can_be(depth: int, in_memory: Path) -> None:
     make_deep(in_memory / "t", depth)
     before = open_descriptors()
     remove_folder(in_memory / "t")
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert below(in_memory) == []
 
 

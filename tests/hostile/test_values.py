@@ -18,11 +18,14 @@ ROWS = [pytest.param(row, id=f"{table}: {row}") for table, rows in TABLES.items(
 @pytest.mark.parametrize("row", ROWS)
 def test_a_wrong_value(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    before, threads = open_descriptors(), threading.active_count()
+    before, threads = open_descriptors(), set(threading.enumerate())
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the row says which
         row.give()
     row.check(caught.value)
-    assert (open_descriptors(), threading.active_count(), below(tmp_path)) == (before, threads, [])
+    assert below(tmp_path) == []
+    # What other tests have left may end at any time.
+    assert open_descriptors() <= before
+    assert threads.issuperset(threading.enumerate())
 
     async def canary() -> None:
         async with testing.VirtualCluster() as cluster:

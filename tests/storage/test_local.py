@@ -324,7 +324,7 @@ async def test_an_entry_that_changes_while_it_is_copied(
     at_opening(monkeypatch, name, change)
     with anyio.fail_after(HANG), pytest.raises(InputChangedError, match=f"'{name}' in the input"):
         await storage.fetch(PathSource(str(source)), tmp_path / "into")
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert b"secret" not in read_tree(tmp_path / "into").values()
 
 

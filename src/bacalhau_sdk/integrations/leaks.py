@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
-from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from unittest import mock
 
-from ..testing.held import children, descriptors
+from ..testing.held import (
+    OF_MULTIPROCESSING,
+    children,
+    descriptors,
+    folder_of_process,
+    remove,
+    temporary_folder,
+    threads,
+)
 
 __all__ = ["watch_leaks"]
 
@@ -26,9 +31,6 @@ _DESCRIPTORS_KEPT = (
     ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
     ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd"),
 )
-# The folder that multiprocessing makes once, when it is first needed, and removes at exit.
-_OF_MULTIPROCESSING = "pymp-"
-_AFTER_ITS_FOLDER = -200  # that has -100
 
 
 @contextmanager
@@ -39,53 +41,36 @@ def watch_leaks(left: list[str]) -> Generator[None]:
     removed from it, as is what a block leaves that raises; the folder and what else is in it stay until the process ends, for
     something may rely on them until then.
     """
-    folder = _folder()
-    folder.mkdir(mode=0o700, exist_ok=True)  # a test may have removed it
-    paths = set(folder.iterdir())
-    threads = set(threading.enumerate())
+    folder_of_process().mkdir(mode=0o700, exist_ok=True)  # a test may have removed it
+    before_threads = set(threads())
     before = _held()
     # pytest makes the folder of all its ``tmp_path`` when a test first asks for one, which may be this test.
-    apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ, "TMPDIR": str(folder)}
-    try:
-        with mock.patch.dict(os.environ, apart), mock.patch.object(tempfile, "tempdir", str(folder)):
+    apart = {"PYTEST_DEBUG_TEMPROOT": tempfile.gettempdir(), **os.environ}
+    with mock.patch.dict(os.environ, apart), temporary_folder() as folder:
+        paths = set(folder.iterdir())
+        try:
             yield
-    except BaseException:
-        for path in _new_in(folder, paths):  # the next test shall not find them
-            _remove(path)
-        raise
-    left += [f"thread {thread.name!r}" for thread in threading.enumerate() if _stays(thread, threads)]
+        except BaseException:
+            for path in _new_in(folder, paths):  # the next test shall not find them
+                remove(path)
+            raise
+    left += [f"thread {thread.name!r}" for thread in threads() if _stays(thread, before_threads)]
     left += _new_since(before)
     for path in _new_in(folder, paths):
         left.append(f"temporary {_kind(path)} {path.name}")
-        _remove(path)
-
-
-@cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="bacalhau-tests-"))
-    # Not `atexit`: children of multiprocessing, whose folder may be in it, are waited for first; and a fork removes nothing.
-    Finalize(None, _remove, args=(folder,), exitpriority=_AFTER_ITS_FOLDER)
-    return folder
+        remove(path)
 
 
 def _new_in(folder: Path, before: Set[Path]) -> list[Path]:
     with suppress(FileNotFoundError):
         return sorted(
-            path for path in set(folder.iterdir()) - before if not path.name.startswith(_OF_MULTIPROCESSING)
+            path for path in set(folder.iterdir()) - before if not path.name.startswith(OF_MULTIPROCESSING)
         )
     return []
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _stays(thread: threading.Thread, before: set[threading.Thread]) -> bool:
-    # The name that a worker thread of trio has while it waits for work, which it does for 10 seconds, also between event loops.
-    if thread in before or thread.name.startswith("Trio thread "):
+    if thread in before:
         return False
     with suppress(AssertionError, RuntimeError):  # one that threading did not start cannot be waited for
         thread.join(_LAST_BREATH)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -20,7 +22,7 @@ from attrs import evolve
 from bacalhau_sdk.abc import ByteSink, DockerSpec, EngineInfo, Executor, Refusal, RunResult, Task, TaskIO
 from bacalhau_sdk.abc import Check as NodeCheck
 from bacalhau_sdk.errors import ExecutionError, TransientError
-from bacalhau_sdk.testing.checks import EXECUTOR_CHECKS, Check, ExecutorKit
+from bacalhau_sdk.testing.checks import EXECUTOR_CHECKS, PROCESS_EXECUTOR_CHECKS, Check, ExecutorKit, desk
 from tests.testing.checks.broken import cases, catches
 from tests.testing.checks.kits import behave, tick
 
@@ -270,6 +272,28 @@ class MixesUp(Good):
         return await behave(task, io)
 
 
+class MixesUpFolders(Good):
+    """Keeps in itself what is of one run."""
+
+    def __init__(self) -> None:
+        self._outputs: Mapping[str, Path] = {}
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        self._outputs = io.outputs
+        await anyio.sleep(0.05)
+        return await behave(task, evolve(io, outputs=self._outputs))
+
+
+class MixesUpInputs(Good):
+    def __init__(self) -> None:
+        self._inputs: Mapping[str, Path] = {}
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        self._inputs = io.inputs
+        await anyio.sleep(0.05)
+        return await behave(task, evolve(io, inputs=self._inputs))
+
+
 class KillsAll(Good):
     def __init__(self) -> None:
         self._scopes: list[CancelScope] = []
@@ -340,7 +364,28 @@ class LeaksTasks(ReturnsTooEarly):
 class LeaksThreads(Good):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
-        threading.Thread(target=STOP.wait, name="left").start()
+        for _ in range(2):  # idle ones of the event loop may end meanwhile
+            threading.Thread(target=STOP.wait, name="left").start()
+        yield self
+
+
+class LeaksFolders(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        await anyio.to_thread.run_sync(tempfile.mkdtemp)
+        return await behave(task, io)
+
+
+class LeaksFilesOfItsChildren(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        if image(task) == "echo":
+            await anyio.run_process([sys.executable, "-Sc", "import tempfile; tempfile.mkstemp()"])
+        return await behave(task, io)
+
+
+class LeavesAFolderWhenLeft(Good):
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        await anyio.to_thread.run_sync(tempfile.mkdtemp)
         yield self
 
 
@@ -400,14 +445,22 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
     "workloads run side by side": [
         (OneAfterTheOther, "it was not done after 3 seconds"),
         (MixesUp, "another one's input"),
+        (MixesUpFolders, "did not find their letter alone in /outputs: {'input"),
+        (MixesUpInputs, "did not find their letter alone in /outputs: {'input"),
         (KillsAll, "when one was cancelled"),
     ],
     "the event loop is not blocked": [(BlocksTheLoop, "had 0 turns")],
-    "leaving leaves nothing": [(LeaksThreads, "more threads"), (LeaksDescriptors, "more descriptors")],
+    "leaving leaves nothing": [
+        (LeaksThreads, "more threads"),
+        (LeaksDescriptors, "more descriptors"),
+        (LeavesAFolderWhenLeft, "5 more temporary files"),
+    ],
     "runs leave nothing": [
         (LeaksDescriptors, "more descriptors"),
         (LeaksChildren, "more child processes"),
         (LeaksTasks, "more tasks"),
+        (LeaksFolders, "10 more temporary files"),
+        (LeaksFilesOfItsChildren, "5 more temporary files"),
     ],
 }
 
@@ -415,3 +468,116 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
 @pytest.mark.parametrize(("check", "make", "seen"), cases(EXECUTOR_CHECKS, BROKEN))
 async def test_it_is_caught(check: Check[ExecutorKit], make: Callable[[], Executor], seen: str) -> None:
     await catches(check, kit(make), seen, limit=3 if make is OneAfterTheOther else 20)
+
+
+# ---- What is left behind ----
+
+
+class LeavesBehind(ReturnsTooEarly):
+    """Returns with the program that it has run, and not with what that has begun."""
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        async def left() -> None:
+            with suppress(FileNotFoundError):
+                await tick(io.outputs["/outputs"], Altered(io.stdout, lambda data: b""))
+
+        self._tasks.start_soon(left)
+        while not await anyio.Path(io.outputs["/outputs"] / "ticks").exists():
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+        return 0
+
+
+class BeginsNothing(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        return 0
+
+
+class ForgetsThePath(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        return 127
+
+
+BROKEN_PROCESSES: dict[str, list[tuple[Callable[[], Executor], str]]] = {
+    "what a workload leaves behind is dead when run returns": [
+        (LeavesBehind, "what the workload had left behind was still writing"),
+        (BeginsNothing, "leave has written nothing to /outputs/ticks"),
+        (ForgetsThePath, "leave exits with 0, run returned RunResult(exit_code=127)"),
+    ]
+}
+
+
+@pytest.mark.parametrize(("check", "make", "seen"), cases(PROCESS_EXECUTOR_CHECKS, BROKEN_PROCESSES))
+async def test_what_is_left_behind_is_caught(
+    check: Check[ExecutorKit], make: Callable[[], Executor], seen: str
+) -> None:
+    await catches(check, evolve(kit(make), leave=DockerSpec("leave")), seen)
+
+
+@pytest.mark.parametrize("check", PROCESS_EXECUTOR_CHECKS, ids=str)
+async def test_a_kit_without_the_program_does_not_pass(check: Check[ExecutorKit]) -> None:
+    await catches(check, kit(Good), "without the program `leave`, which the kit does not have")
+
+
+# ---- Programs that are not what the kit says are not blamed on the executor ----
+
+
+class NapsShortly(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        return 0
+
+
+class TicksNowhere(Good):
+    """Runs a program for ``tick`` that writes ``up``, and to no file."""
+
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        io.stdout.write(b"up\n")
+        await anyio.sleep_forever()
+        return 0
+
+
+class SaysSomethingElse(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        io.stdout.write(b"usage: tick\n")
+        await anyio.sleep_forever()
+        return 0
+
+
+class TicksNowhereAndEnds(Good):
+    async def work(self, task: Task, io: TaskIO) -> int | None:
+        io.stdout.write(b"up\n")
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "seen", "limit"),
+    [
+        ("the event loop is not blocked", NapsShortly, "nap was too short", 20),
+        (
+            "a cancelled workload is stopped",
+            TicksNowhere,
+            "after 1 seconds: tick has written nothing to /outputs/ticks",
+            1,
+        ),
+        (
+            "a cancelled workload is stopped",
+            TicksNowhere,
+            "tick has written nothing to /outputs/ticks, in 0.5 seconds after 'up'",
+            20,
+        ),
+        ("a cancelled workload is stopped", TicksNowhereAndEnds, "tick has written nothing to /outputs", 20),
+        (
+            "a cancelled workload is stopped",
+            SaysSomethingElse,
+            "after 1 seconds: tick has not written 'up', but b'usage: tick",
+            1,
+        ),
+    ],
+)
+async def test_what_was_awaited_of_a_program_is_told(
+    name: str, make: Callable[[], Executor], seen: str, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit > 1:
+        monkeypatch.setattr(desk, "_FIRST_TICK", 0.5)
+    (check,) = (each for each in EXECUTOR_CHECKS if each.name == name)
+    await catches(check, kit(make), seen, limit)

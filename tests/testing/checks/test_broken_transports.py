@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 from attrs import evolve
 
 from bacalhau_sdk.abc import Envelope, Transport
 from bacalhau_sdk.errors import TransportError
-from bacalhau_sdk.testing.checks import TRANSPORT_CHECKS, Check, MakeEnds
+from bacalhau_sdk.testing.checks import TRANSPORT_CHECKS, Check, CheckFailedError, MakeEnds
 from bacalhau_sdk.transports.memory import MemoryTransport
 from tests.testing.checks.broken import cases, catches
 from tests.testing.checks.kits import one
@@ -31,6 +34,28 @@ class LosesLargeOnes(MemoryTransport):
     async def _send(self, envelope: Envelope) -> None:
         if len(str(envelope)) < 50_000:
             await super()._send(envelope)
+
+
+class LosesAll(MemoryTransport):
+    async def _send(self, envelope: Envelope) -> None:
+        await anyio.sleep(0)
+
+
+class LosesAfterAnError(MemoryTransport):
+    sent = 0
+
+    async def _send(self, envelope: Envelope) -> None:
+        self.sent += 1
+        if self.sent == 1:
+            raise ConnectionError("not connected yet")
+        await anyio.sleep(0)
+
+
+class CannotSend(MemoryTransport):
+    """Has a typing error."""
+
+    async def _send(self, envelope: Envelope) -> None:
+        raise AttributeError("'Peer' object has no attribute 'sendd'")
 
 
 class SendsToAll(MemoryTransport):
@@ -163,7 +188,10 @@ BROKEN: dict[str, list[tuple[Callable[[], Transport], str]]] = {
     "envelopes arrive unchanged": [
         (ForgetsTheSequence, "was never sent"),
         (MakesFloats, "was never sent"),
-        (LosesLargeOnes, "it was not done after 1 seconds"),
+        (LosesLargeOnes, "it was not done after 1 seconds: Envelope(sender='edge', recipient='orc"),
+        (LosesAll, "it was not done after 1 seconds: Envelope(sender='edge', recipient='orc"),
+        (LosesAfterAnError, "it was not done after 1 seconds: Envelope(sender='edge', recipient='orc"),
+        (CannotSend, "each send has raised AttributeError: 'Peer' object has no attribute 'sendd'"),
     ],
     "an envelope arrives only at its recipient": [(SendsToAll, "arrived at the orchestrator")],
     "sending to nobody returns": [(WaitsForTheParty, "it was not done after 1 seconds")],
@@ -192,3 +220,85 @@ BROKEN: dict[str, list[tuple[Callable[[], Transport], str]]] = {
 @pytest.mark.parametrize(("check", "make", "seen"), cases(TRANSPORT_CHECKS, BROKEN))
 async def test_it_is_caught(check: Check[MakeEnds], make: Callable[[], Transport], seen: str) -> None:
     await catches(check, one(make), seen, limit=1 if "after 1 seconds" in seen else math.inf)
+
+
+async def test_what_is_missing_is_told_and_what_sending_raised() -> None:
+    with pytest.raises(
+        CheckFailedError, match=r"execution_id='e-0'\), sequence=0\) has not arrived at edge\n"
+    ):
+        await REACHES_ONE(one(LosesAll), limit=0.5)
+    missing = r"has not arrived at edge, sending has raised ConnectionError: not connected yet"
+    with pytest.raises(CheckFailedError, match=missing):
+        await REACHES_ONE(one(LosesAfterAnError), limit=0.5)
+
+
+async def test_a_transport_that_cannot_send_is_given_up_with_its_error() -> None:
+    with pytest.raises(CheckFailedError, match="has not arrived at edge: for 5 seconds") as raised:
+        await REACHES_ONE(one(CannotSend), limit=math.inf)
+    assert isinstance(raised.value.__cause__, TransportError)
+    assert isinstance(raised.value.__cause__.__cause__, AttributeError)
+
+
+# ---- What a transport may do ----
+
+
+class Late(anyio.AsyncContextManagerMixin, MemoryTransport):
+    """Delivers after the time in which the checks send again."""
+
+    _tasks: TaskGroup
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        async with anyio.create_task_group() as self._tasks:
+            yield self
+            self._tasks.cancel_scope.cancel()
+
+    async def _send(self, envelope: Envelope) -> None:
+        self._tasks.start_soon(self._later, envelope)
+
+    async def _later(self, envelope: Envelope) -> None:
+        await anyio.sleep(0.3)
+        await super()._send(envelope)
+
+
+class OneBehind(MemoryTransport):
+    """Delivers an envelope when the next one is sent."""
+
+    _last: Envelope | None = None
+
+    async def _send(self, envelope: Envelope) -> None:
+        last, self._last = self._last, envelope
+        if last is not None:
+            await super()._send(last)
+
+
+class ConnectsSlowly(MemoryTransport):
+    """Cannot send in its first second."""
+
+    _since = math.nan
+
+    async def _send(self, envelope: Envelope) -> None:
+        now = anyio.current_time()
+        if math.isnan(self._since):
+            self._since = now
+        if now < self._since + 1:
+            raise ConnectionError("not connected yet")
+        await super()._send(envelope)
+
+
+REACHES_ONE = next(check for check in TRANSPORT_CHECKS if "only at its recipient" in check.name)
+OF_ENVELOPES = TRANSPORT_CHECKS[:6]
+
+
+@asynccontextmanager
+async def late() -> AsyncGenerator[tuple[Transport, Transport], None]:
+    async with Late() as transport:
+        yield transport, transport
+
+
+@pytest.mark.parametrize(
+    "make", [late, one(OneBehind), one(ConnectsSlowly)], ids=["late", "one behind", "connects slowly"]
+)
+@pytest.mark.parametrize("check", OF_ENVELOPES, ids=str)
+async def test_what_a_transport_may_do_is_not_held_against_it(check: Check[MakeEnds], make: MakeEnds) -> None:
+    await check(make)

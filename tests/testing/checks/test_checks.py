@@ -20,6 +20,7 @@ from bacalhau_sdk.testing.checks import (
     CLOCK_CHECKS,
     DURABLE_STORE_CHECKS,
     EXECUTOR_CHECKS,
+    PROCESS_EXECUTOR_CHECKS,
     PUBLISHER_CHECKS,
     STORAGE_CHECKS,
     STORE_CHECKS,
@@ -31,7 +32,7 @@ from tests.test_house import loaded_after
 
 PORTS: dict[type[object], Sequence[Check[Any]]] = {
     Clock: CLOCK_CHECKS,
-    Executor: EXECUTOR_CHECKS,
+    Executor: (*EXECUTOR_CHECKS, *PROCESS_EXECUTOR_CHECKS),
     JobStore: (*STORE_CHECKS, *DURABLE_STORE_CHECKS),
     Publisher: PUBLISHER_CHECKS,
     Storage: STORAGE_CHECKS,

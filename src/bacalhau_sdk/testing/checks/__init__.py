@@ -20,7 +20,7 @@ from __future__ import annotations
 from ...errors import CheckFailedError
 from .check import Check
 from .clock import CLOCK_CHECKS, MakeClock
-from .executor import EXECUTOR_CHECKS, ExecutorKit
+from .executor import EXECUTOR_CHECKS, PROCESS_EXECUTOR_CHECKS, ExecutorKit
 from .storage import PUBLISHER_CHECKS, STORAGE_CHECKS, PublisherKit, StorageKit
 from .store import DURABLE_STORE_CHECKS, STORE_CHECKS, MakeStore
 from .transport import TRANSPORT_CHECKS, MakeEnds
@@ -29,6 +29,7 @@ __all__ = [
     "CLOCK_CHECKS",
     "DURABLE_STORE_CHECKS",
     "EXECUTOR_CHECKS",
+    "PROCESS_EXECUTOR_CHECKS",
     "PUBLISHER_CHECKS",
     "STORAGE_CHECKS",
     "STORE_CHECKS",

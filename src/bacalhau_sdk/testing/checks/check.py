@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ...errors import BacalhauError, CheckFailedError
 from ...host.cancellation import being_cancelled
@@ -23,6 +24,7 @@ __all__ = [
     "WATCH",
     "BrokenPromiseError",
     "Check",
+    "awaiting",
     "cancel_after",
     "expect",
     "folder",
@@ -40,7 +42,18 @@ WATCH = 0.3
 
 
 class BrokenPromiseError(Exception):
-    """What the body of a check raises: what was seen instead of what was promised."""
+    """What the body of a check raises: what was seen instead of what was promised; from the error that made it so, if any."""
+
+
+@define
+class _Time:
+    """That of a check, and what it was waiting for when that was up."""
+
+    scope: CancelScope
+    awaited: str = ""
+
+
+_time: ContextVar[_Time | None] = ContextVar("_time", default=None)
 
 
 @frozen
@@ -74,7 +87,9 @@ class Check(Generic[S_contra]):
         """
         seen: str | None = None
         cause: BaseException | None = None
-        with CancelScope(deadline=anyio.current_time() + limit) as scope:
+        time = _Time(CancelScope(deadline=anyio.current_time() + limit))
+        token = _time.set(time)
+        with time.scope as scope:
             try:
                 await self._look(subject)
             except Exception as error:  # noqa: BLE001 - whatever an implementation raises, the check says which promise it broke
@@ -84,12 +99,15 @@ class Check(Generic[S_contra]):
                     if isinstance(cause, BrokenPromiseError)
                     else f"{type(cause).__name__}: {cause}"
                 )
+                cause = (isinstance(cause, BrokenPromiseError) and cause.__cause__) or cause
             except anyio.get_cancelled_exc_class():
                 if await being_cancelled():
                     raise
                 seen = "a cancellation that nobody had asked for"
+            finally:
+                _time.reset(token)
         if scope.cancelled_caught:
-            seen = f"it was not done after {limit:g} seconds"
+            seen = f"it was not done after {limit:g} seconds{time.awaited and f': {time.awaited}'}"
         if seen is not None:
             raise CheckFailedError(
                 f"{self.name}: {seen}\n{self.port.__name__} promises: {self.promise}",
@@ -134,6 +152,19 @@ def expect(kept: object, seen: str) -> None:
     """
     if not kept:
         raise BrokenPromiseError(seen)
+
+
+@contextmanager
+def awaiting(missing: Callable[[], str]) -> Generator[None]:
+    """Have a check say what is missing, in the words of a sentence, if its time is up within the block."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        time = _time.get()
+        if not done and time is not None and time.scope.cancel_called:
+            time.awaited = time.awaited or missing()
 
 
 async def cancel_after(turns: int, scope: CancelScope) -> None:

@@ -17,13 +17,17 @@ from ...model.execution import Task
 from ...model.frozenmap import FrozenMap
 from ...model.job import EngineSpec
 from ...model.network import Network
+from ...model.problems import shown
 from ...model.resources import Resources
-from .check import expect, folder, read_tree
+from .check import awaiting, expect, folder, read_tree
 
 __all__ = ["Desk", "Sink", "desk", "running"]
 
 LETTER = b"Dear node,\r\n\0\xff\n" * 1000
 GREETING = "hello"
+_NO_TICKS = "tick has written nothing to /outputs/ticks"
+_FIRST_TICK = 10.0
+"""Seconds within which a workload that has written ``up`` ticks; it should be hundredths."""
 
 
 @define
@@ -108,11 +112,11 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    engine: EngineSpec, *, stdin: bytes | None = b"", name: str = "check"
+    engine: EngineSpec, *, stdin: bytes | None = b"", letter: bytes = LETTER, name: str = "check"
 ) -> AsyncGenerator[Desk, None]:
     """Lay out what a program needs, and remove it afterwards."""
     async with folder() as root:
-        await run_blocking(_lay_out, root, stdin)
+        await run_blocking(_lay_out, root, stdin, letter)
         stdout, stderr, started = Sink(), Sink(), list[int]()
         task = Task(
             execution_id=f"e-{name}",
@@ -146,9 +150,12 @@ async def running(executor: Executor, given: Desk) -> AsyncGenerator[None, None]
         try:
             async with anyio.create_task_group() as waiting:
                 waiting.start_soon(_ended_early, given)
-                await given.stdout.wrote(b"up")
-                while not await given.ticks():  # noqa: ASYNC110 - nobody tells when a program writes to a file
-                    await anyio.sleep(0.01)
+                with awaiting(lambda: f"tick has not written 'up', but {shown(bytes(given.stdout.data))}"):
+                    await given.stdout.wrote(b"up")
+                with anyio.move_on_after(_FIRST_TICK), awaiting(lambda: _NO_TICKS):
+                    while not await given.ticks():  # noqa: ASYNC110 - nobody tells when a program writes to a file
+                        await anyio.sleep(0.01)
+                expect(await given.ticks(), f"{_NO_TICKS}, in {_FIRST_TICK:g} seconds after 'up'")
                 waiting.cancel_scope.cancel()
             yield
         finally:
@@ -157,13 +164,14 @@ async def running(executor: Executor, given: Desk) -> AsyncGenerator[None, None]
 
 async def _ended_early(given: Desk) -> None:
     await given.over()
-    expect(False, f"run {given.ended} before the workload had written 'up' and ticked")
+    missing = _NO_TICKS if b"up" in given.stdout.data else "tick has not written 'up'"
+    expect(False, f"run {given.ended} before the workload had written 'up' and ticked: {missing}")
 
 
-def _lay_out(root: Path, stdin: bytes | None) -> None:
+def _lay_out(root: Path, stdin: bytes | None, letter: bytes) -> None:
     for name in ("inputs", "outputs", "scratch"):
         (root / name).mkdir()
-    (root / "inputs" / "letter").write_bytes(LETTER)
+    (root / "inputs" / "letter").write_bytes(letter)
     make_read_only(root / "inputs")
     if stdin is not None:
         (root / "stdin").write_bytes(stdin)

@@ -17,9 +17,9 @@ from ...model.job import EngineSpec
 from ...model.node import EngineInfo, Refusal
 from .check import WATCH, BrokenPromiseError, Check, Promises, cancel_after, expect, read_tree
 from .desk import GREETING, LETTER, Desk, desk, running
-from .leaks import leaks_nothing
+from .leaks import apart, leaks_nothing
 
-__all__ = ["EXECUTOR_CHECKS", "ExecutorKit"]
+__all__ = ["EXECUTOR_CHECKS", "PROCESS_EXECUTOR_CHECKS", "ExecutorKit"]
 
 _DEAD = "`run` returns or raises only when the workload is dead"
 _STOPS = "Cancelling `run` is the way to stop a workload"
@@ -40,6 +40,8 @@ class ExecutorKit:
         tick: Writes the line ``up`` to its standard output, at once; then adds a byte to ``/outputs/ticks`` every few hundredths
             of a second, for half a minute, writes the line ``done``, and exits with 0.
         impossible: What no try could ever run: no such program, a module that is none.
+        leave: For `PROCESS_EXECUTOR_CHECKS`: begins a program in the background that has none of its streams and adds to
+            ``/outputs/ticks`` as that of ``tick`` does; exits with 0 once there is a byte, and leaves the other one behind.
     """
 
     make: Callable[[], Executor]
@@ -47,9 +49,14 @@ class ExecutorKit:
     nap: EngineSpec
     tick: EngineSpec
     impossible: EngineSpec
+    leave: EngineSpec | None = None
 
+
+_NAP = 0.3
+"""Seconds in which a loop that is not blocked has many more turns than the check asks for."""
 
 _note: Promises[ExecutorKit] = Promises()
+_note_process: Promises[ExecutorKit] = Promises()
 
 
 # ---- What it says of itself ----
@@ -237,24 +244,27 @@ async def _a_cancellation_at_any_time_is_clean(kit: ExecutorKit) -> None:
 @_note(Executor, "Runs workloads of one engine on this machine.")
 async def _workloads_run_side_by_side(kit: ExecutorKit) -> None:
     """One that is cancelled takes nobody along, and streams and folders are each workload's own."""
-    async with kit.make() as executor, _ticking(kit, executor) as first, _ticking(kit, executor) as second:
-        outputs: dict[str, bytes] = {}
-
-        async def echo(number: int) -> None:
-            data = f"input {number}".encode()
-            async with desk(kit.echo, stdin=data, name=f"echo-{number}") as given:
-                await executor.run(given.task, given.io)
-                outputs[data.decode()] = bytes(given.stdout.data)
-
+    async with kit.make() as executor, AsyncExitStack() as desks:
+        echoes: dict[str, Desk] = {}
+        for name in ("input 0", "input 1", "input 2", "input 3"):
+            data = name.encode()
+            laid = desk(kit.echo, stdin=data, letter=data, name=name.replace(" ", "-"))
+            echoes[name] = await desks.enter_async_context(laid)
+        first = await desks.enter_async_context(_ticking(kit, executor))
+        second = await desks.enter_async_context(_ticking(kit, executor))
         async with anyio.create_task_group() as tasks:
-            for number in range(4):
-                tasks.start_soon(echo, number)
+            for each in echoes.values():
+                tasks.start_soon(executor.run, each.task, each.io)
             first.scope.cancel()
             await first.over()
-        mixed = {name: data for name, data in outputs.items() if data != name.encode()}
+        read = {name: bytes(each.stdout.data) for name, each in echoes.items()}
+        mixed = {name: data for name, data in read.items() if data != name.encode()}
+        expect(not mixed, f"of four that ran at once, these got another one's input: {mixed}")
+        made = {name: await read_tree(each.outputs) for name, each in echoes.items()}
+        strange = {name: tree for name, tree in made.items() if tree != {"letter": name.encode()}}
         expect(
-            len(outputs) == 4 and not mixed,
-            f"of four that ran at once, these got another one's input: {mixed}",
+            not strange,
+            f"of four that ran at once, these did not find their letter alone in /outputs: {strange}",
         )
         expect(not second.ended, f"the run of another workload {second.ended} when one was cancelled")
         size = await second.ticks()
@@ -276,30 +286,59 @@ async def _the_event_loop_is_not_blocked(kit: ExecutorKit) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(beat)
             await anyio.sleep(0.05)
-            before = beats
+            before, begun = beats, anyio.current_time()
             result = await executor.run(given.task, given.io)
-            seen = beats - before
+            seen, took = beats - before, anyio.current_time() - begun
             expect(result.exit_code == 0, f"nap exits with 0, run returned {result}")
             expect(
+                took >= _NAP,
+                f"nap was too short for this check: it is to take about a second, run returned after {took:.2g}",
+            )
+            expect(
                 seen >= 5,
-                f"while a workload took a second, a task that sleeps for 10 ms at a time had {seen} turns",
+                f"while a workload took {took:.2g} seconds, a task that sleeps for 10 ms at a time had {seen} turns",
             )
             tasks.cancel_scope.cancel()
 
 
 @_note(Executor, "leaving it waits for whatever still runs on its behalf")
 async def _leaving_leaves_nothing(kit: ExecutorKit) -> None:
-    await leaks_nothing(lambda: _round_trip(kit), "entering it, an ended and a cancelled run, and leaving it")
+    async with apart():
+        await leaks_nothing(
+            lambda: _round_trip(kit), "entering it, an ended and a cancelled run, and leaving it"
+        )
 
 
 @_note(Executor, _CLEANS)
 async def _runs_leave_nothing(kit: ExecutorKit) -> None:
-    async with kit.make() as executor:
+    async with apart(), kit.make() as executor:
         await leaks_nothing(lambda: _two_runs(kit, executor), "an ended and a cancelled run")
+
+
+@_note_process(Executor, _DEAD)
+async def _what_a_workload_leaves_behind_is_dead_when_run_returns(kit: ExecutorKit) -> None:
+    if kit.leave is None:
+        raise BrokenPromiseError("it cannot be seen without the program `leave`, which the kit does not have")
+    async with kit.make() as executor, desk(kit.leave) as given:
+        result = await executor.run(given.task, given.io)
+        before = await given.ticks()
+        expect(result.exit_code == 0, f"leave exits with 0, run returned {result}")
+        expect(before, "leave has written nothing to /outputs/ticks")
+        await anyio.sleep(WATCH)
+        expect(
+            await given.ticks() == before,
+            "what the workload had left behind was still writing after run had returned",
+        )
 
 
 EXECUTOR_CHECKS: tuple[Check[ExecutorKit], ...] = tuple(_note)
 """The promises of `bacalhau_sdk.abc.Executor`; each is called with an `ExecutorKit`."""
+
+PROCESS_EXECUTOR_CHECKS: tuple[Check[ExecutorKit], ...] = tuple(_note_process)
+"""What else an executor keeps to whose workloads can begin processes of their own; called as `EXECUTOR_CHECKS` are.
+
+The kit needs `ExecutorKit.leave`; without it they fail, for they would see nothing.
+"""
 
 
 @asynccontextmanager

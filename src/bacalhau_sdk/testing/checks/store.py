@@ -15,7 +15,8 @@ from attrs import evolve
 from ...abc.store import JobStore
 from ...host.threads import run_blocking
 from ...model.record import Batch, Snapshot
-from .check import Check, Promises, cancel_after, expect, folder
+from .check import WATCH, Check, Promises, cancel_after, expect, folder
+from .difference import difference
 from .records import batch_of, event, execution, job
 
 __all__ = ["DURABLE_STORE_CHECKS", "STORE_CHECKS", "MakeStore"]
@@ -213,13 +214,13 @@ def _difference(loaded: Snapshot, kept: Snapshot) -> str:
         if len(found) != len(wanted):
             return f"{len(found)} {kind} were loaded, {len(wanted)} committed"
         for index, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            if one != other or repr(one) != repr(other):
-                return f"{kind}[{index}] was loaded as {one!r}, committed as {other!r}"
+            if differs := difference(f"{kind}[{index}]", one, other):
+                return "{} was loaded as {}, committed as {}".format(*differs)
     return ""
 
 
 async def _cancel_commits(store: JobStore, reopen: Callable[[], JobStore]) -> None:
-    """Cancel commits at their first, second, ... step, and see what is kept of each."""
+    """Cancel commits at their first, second, ... step, and see what is kept of each, also a moment later."""
     kept = Snapshot()
     for number, turns in enumerate((0, 0, 1, 1, 1, 2, 2, 3, 5, 8)):
         batch = batch_of(number)
@@ -244,6 +245,9 @@ async def _cancel_commits(store: JobStore, reopen: Callable[[], JobStore]) -> No
             )
             kept = whole[0]
         store = reopen()
+    await anyio.sleep(WATCH)
+    late = _difference(await reopen().load(), kept)
+    expect(not late, f"a commit that was cancelled still wrote {WATCH:g} seconds later: {late}")
 
 
 async def _goes_on(make: MakeStore, place: Path, possible: tuple[Snapshot, Snapshot], when: str) -> None:

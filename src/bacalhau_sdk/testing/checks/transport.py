@@ -14,7 +14,8 @@ from attrs import define, field
 from ...abc.transport import Transport
 from ...errors import TransportError
 from ...model.message import ORCHESTRATOR, CancelExecution, Envelope
-from .check import WATCH, Check, Promises, expect
+from ...model.problems import shown
+from .check import WATCH, BrokenPromiseError, Check, Promises, awaiting, expect
 from .records import envelopes
 
 __all__ = ["TRANSPORT_CHECKS", "MakeEnds"]
@@ -25,6 +26,9 @@ MakeEnds: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Transport, 
 _EDGE = "edge"
 _AGAIN = 0.25
 """Seconds after which what may have been lost is sent again."""
+
+_HOPELESS = 5.0
+"""Seconds of nothing but errors after which sending is given up; before that, an end may still be about to connect."""
 
 _CLOSED = 3.0
 """Seconds within which the end of a stream is known where it is served."""
@@ -46,7 +50,8 @@ async def _envelopes_arrive_unchanged(make: MakeEnds) -> None:
             known = {repr(envelope) for envelope in sent}
             for came in await _exchange(sender, receiver, party, sent):
                 expect(
-                    came in sent and repr(came) in known, f"{came!r} arrived at {party} and was never sent"
+                    came in sent and repr(came) in known,
+                    f"{shown(came)} arrived at {party} and was never sent",
                 )
 
 
@@ -64,7 +69,7 @@ async def _an_envelope_arrives_only_at_its_recipient(make: MakeEnds) -> None:
         await _exchange(hub, edge, _EDGE, sent)
         await anyio.sleep(WATCH)
         tasks.cancel_scope.cancel()
-    expect(not strangers, f"{strangers[:1]} arrived at the orchestrator")
+    expect(not strangers, f"{shown(strangers[:1])} arrived at the orchestrator")
 
 
 @_note(Transport, "returning says nothing about arrival")
@@ -85,9 +90,12 @@ async def _sending_does_not_wait_for_the_receiver(make: MakeEnds) -> None:
 
 @_note(Transport, "Close it when it is left early.")
 async def _a_party_that_left_can_receive_again(make: MakeEnds) -> None:
+    sent: list[Envelope] = []
     async with make() as (hub, edge):
         for number in range(3):
-            await _exchange(hub, edge, _EDGE, [Envelope(ORCHESTRATOR, _EDGE, CancelExecution(f"e-{number}"))])
+            earlier = tuple(sent)  # of which a copy may be on its way still
+            sent.append(Envelope(ORCHESTRATOR, _EDGE, CancelExecution(f"e-{number}")))
+            await _exchange(hub, edge, _EDGE, sent[-1:], earlier)
 
 
 @_note(Transport, "Return what arrives for a party from now on")
@@ -96,7 +104,7 @@ async def _receiving_can_be_cancelled(make: MakeEnds) -> None:
         with anyio.move_on_after(0.05) as scope:
             async with aclosing(hub.receive(ORCHESTRATOR)) as arriving:
                 async for envelope in arriving:
-                    expect(False, f"{envelope!r} arrived and was never sent")
+                    expect(False, f"{shown(envelope)} arrived and was never sent")
             expect(False, "receiving ended although the transport is open")
         expect(scope.cancelled_caught, "receiving swallowed a cancellation")
 
@@ -266,40 +274,80 @@ class _Open:
 
 
 async def _exchange(
-    sender: Transport, receiver: Transport, party: str, sent: Sequence[Envelope]
+    sender: Transport,
+    receiver: Transport,
+    party: str,
+    sent: Sequence[Envelope],
+    earlier: Sequence[Envelope] = (),
 ) -> list[Envelope]:
-    """Send envelopes, again and again, until each has arrived; return all that has arrived."""
+    """Send envelopes, again and again, until each has arrived; return all that has arrived, also of what was sent earlier."""
     came: list[Envelope] = []
     missing = list(sent)
+    sending = _Sending(sender)
 
     async def send() -> None:
         while True:
             for envelope in tuple(missing):
-                await _send(sender, envelope)
+                await sending.send(envelope)
             await anyio.sleep(_AGAIN)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(send)
         async with aclosing(receiver.receive(party)) as arriving:
-            async for envelope in arriving:
-                came.append(envelope)
-                expect(envelope in sent, f"{envelope!r} arrived at {party} and was never sent")
-                if envelope in missing:
-                    missing.remove(envelope)
-                if not missing:
-                    break
-            else:
-                expect(False, f"receiving ended before {missing[0]!r} had arrived")
+            with awaiting(lambda: f"{shown(missing[0])} has not arrived at {party}{sending.trouble}"):
+                async for envelope in arriving:
+                    came.append(envelope)
+                    expect(
+                        envelope in sent or envelope in earlier,
+                        f"{shown(envelope)} arrived at {party} and was never sent",
+                    )
+                    if envelope in missing:
+                        missing.remove(envelope)
+                    if not missing:
+                        break
+                else:
+                    expect(False, f"receiving ended before {shown(missing[0])} had arrived")
         tasks.cancel_scope.cancel()
     return came
 
 
-async def _send(transport: Transport, envelope: Envelope) -> None:
-    """Send; that it cannot even be tried is as good as lost."""
+@define
+class _Sending:
+    """Sends by a transport, and gives up when nothing comes of it but errors."""
+
+    transport: Transport
+    failing_since: float = math.inf
+    trouble: str = ""
+
+    async def send(self, envelope: Envelope) -> None:
+        error = await _send(self.transport, envelope)
+        if error is None:
+            self.failing_since = math.inf
+            return
+        self.trouble = f", sending has raised {_words(error)}"
+        self.failing_since = min(self.failing_since, now := anyio.current_time())
+        if now - self.failing_since >= _HOPELESS:
+            raise BrokenPromiseError(
+                f"{shown(envelope)} has not arrived at {envelope.recipient}: for {_HOPELESS:g} seconds, each send "
+                f"has raised {_words(error)}"
+            ) from error
+
+
+def _words(error: TransportError) -> str:
+    """Return type and words of an error; of the foreign one that the port has made this of, if it has."""
+    foreign = error.__cause__
+    first = foreign if foreign is not None and str(error).endswith(f": {foreign}") else error
+    return f"{type(first).__name__}: {first}"
+
+
+async def _send(transport: Transport, envelope: Envelope) -> TransportError | None:
+    """Send; that it cannot even be tried, which is returned, is as good as lost."""
     try:
         await transport.send(envelope)
-    except TransportError:
+    except TransportError as error:
         await checkpoint()
+        return error
+    return None
 
 
 async def _read(transport: Transport, party: str, ref: str, offset: int = 0) -> bytes:
