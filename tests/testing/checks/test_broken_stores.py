@@ -123,26 +123,31 @@ class Abandons(Fresh):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._loads = 0
-        self._all_seen, self._written = threading.Event(), threading.Event()
+        self._all_seen = threading.Event()
+        self._writing: list[threading.Thread] = []
 
     async def _load(self) -> Snapshot:
         self._loads += 1
         if self._loads > 10:  # the last look, which comes later
-            await anyio.to_thread.run_sync(self._written.wait, 60)
+            for thread in self._writing:
+                await anyio.to_thread.run_sync(thread.join)
         snapshot = await super()._load()
         if self._loads == 10:
             self._all_seen.set()
         return snapshot
 
     async def _commit(self, batch: Batch) -> None:
-        await anyio.to_thread.run_sync(self._write, batch, abandon_on_cancel=True)
+        thread = threading.Thread(target=self._write, args=(batch,))
+        self._writing.append(thread)
+        thread.start()
+        while thread.is_alive():
+            await anyio.sleep(0.01)
 
     def _write(self, batch: Batch) -> None:
         self._all_seen.wait(60)
         self._jobs.update((each.id, each) for each in batch.jobs)
         self._executions.update((each.id, each) for each in batch.executions)
         self._events.extend(batch.events)
-        self._written.set()
 
 
 class Shared(MemoryStore):
