@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -122,10 +123,10 @@ class Timeline:
         """
         try:
             target = Path(path)
-            file = target.resolve()  # what a link leads to
-            if file.is_symlink() or (
-                file.exists() and not file.is_file()
-            ):  # a link still: it leads to itself
+            file = Path(
+                os.path.realpath(target)
+            )  # what a link leads to; one that leads in a circle stays one
+            if os.path.lexists(file) and not file.is_file():
                 raise ValueError("it is no file")
             text = self.svg.encode()
             part = file.with_name(f".{uuid.uuid4().hex}.part")  # a name that nobody else has
@@ -136,12 +137,7 @@ class Timeline:
                 with suppress(OSError):
                     part.unlink()
                 raise
-        except (
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:  # RuntimeError: links in a circle, before 3.13
+        except (OSError, TypeError, ValueError) as error:
             raise DestinationError(
                 f"the timeline cannot be written to {shown(path)}: {getattr(error, 'strerror', None) or error}",
                 hint="give the path of a file, in a folder that exists and can be written",

@@ -254,8 +254,8 @@ def _check_settings(
     *, faults: object = (), seed: object = None, limit: object = None, leak_check: object = True
 ) -> _Settings:
     __tracebackhide__ = True
-    if isinstance(seed, bool) or not isinstance(seed, int | None):
-        raise _invalid("seed", f"{seed!r} is not a whole number")
+    if seed is not None:
+        _check_seed(seed, "seed")
     if limit is not None and not (is_number(limit) and limit > 0):
         raise _invalid("limit", f"{limit!r} is not a number of seconds above 0")
     if not isinstance(leak_check, bool):
@@ -325,11 +325,11 @@ def _texts(path: str, values: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _check_seed(seed: object) -> None:
-    """See that the fixture `bacalhau_seed`, which a suite may replace or parametrize, is a seed."""
+def _check_seed(seed: object, path: str = "bacalhau_seed") -> None:
+    """See that a seed is one: of a mark, or of the fixture, which a suite may replace or parametrize."""
     __tracebackhide__ = True
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise _invalid("bacalhau_seed", f"{shown(seed)} is not a whole number")
+        raise _invalid(path, f"{shown(seed)} is not a whole number")
 
 
 def _invalid(path: str, message: str) -> InvalidSpecError:

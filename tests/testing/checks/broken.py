@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self, TypeVar
 
+import anyio
 import pytest
 from _pytest.mark import ParameterSet
+from anyio.abc import TaskGroup
 
 from bacalhau_sdk.testing.checks import Check, CheckFailedError
 
 S = TypeVar("S")
+
+
+class HasTasks(anyio.AsyncContextManagerMixin):
+    """Has tasks of its own while it is open, which end with it."""
+
+    tasks: TaskGroup
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        async with anyio.create_task_group() as self.tasks:
+            yield self
+            self.tasks.cancel_scope.cancel()
 
 
 def cases(

@@ -8,22 +8,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import anyio
 import pytest
 from anyio import CancelScope
-from anyio.abc import TaskGroup
 from attrs import evolve
 
 from bacalhau_sdk.abc import ByteSink, DockerSpec, EngineInfo, Executor, Refusal, RunResult, Task, TaskIO
 from bacalhau_sdk.abc import Check as NodeCheck
 from bacalhau_sdk.errors import ExecutionError, TransientError
 from bacalhau_sdk.testing.checks import EXECUTOR_CHECKS, PROCESS_EXECUTOR_CHECKS, Check, ExecutorKit, desk
-from tests.testing.checks.broken import cases, catches
+from tests.testing.checks.broken import HasTasks, cases, catches
 from tests.testing.checks.kits import behave, tick
 
 
@@ -215,16 +214,8 @@ class Translates(Good):
             raise TransientError("it was cancelled") from None
 
 
-class ReturnsTooEarly(Good):
+class ReturnsTooEarly(HasTasks, Good):
     """Only waits for its workload, which goes on when it waits no more."""
-
-    _tasks: TaskGroup
-
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
-        async with anyio.create_task_group() as self._tasks:
-            yield self
-            self._tasks.cancel_scope.cancel()
 
     async def work(self, task: Task, io: TaskIO) -> int | None:
         ended = anyio.Event()
@@ -234,7 +225,7 @@ class ReturnsTooEarly(Good):
                 await behave(task, io)
             ended.set()
 
-        self._tasks.start_soon(outlive)
+        self.tasks.start_soon(outlive)
         await ended.wait()
         return 3
 
@@ -246,7 +237,7 @@ class StartsWhenCancelled(ReturnsTooEarly):
         try:
             await anyio.sleep(0.001)
         except anyio.get_cancelled_exc_class():
-            self._tasks.start_soon(tick, io.outputs["/outputs"], io.stdout, 10)
+            self.tasks.start_soon(tick, io.outputs["/outputs"], io.stdout, 10)
             raise
         return await behave(task, io)
 
@@ -261,37 +252,18 @@ class OneAfterTheOther(Good):
 
 
 class MixesUp(Good):
-    def __init__(self) -> None:
-        self._stdin: Path | None = None
+    """Keeps in itself what is of one run."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._kept: dict[str, Any] = {}
 
     async def work(self, task: Task, io: TaskIO) -> int | None:
         if image(task) == "echo":
-            self._stdin = io.stdin
+            self._kept = {self._what: getattr(io, self._what)}
             await anyio.sleep(0.05)
-            io = evolve(io, stdin=self._stdin)
+            io = evolve(io, **self._kept)
         return await behave(task, io)
-
-
-class MixesUpFolders(Good):
-    """Keeps in itself what is of one run."""
-
-    def __init__(self) -> None:
-        self._outputs: Mapping[str, Path] = {}
-
-    async def work(self, task: Task, io: TaskIO) -> int | None:
-        self._outputs = io.outputs
-        await anyio.sleep(0.05)
-        return await behave(task, evolve(io, outputs=self._outputs))
-
-
-class MixesUpInputs(Good):
-    def __init__(self) -> None:
-        self._inputs: Mapping[str, Path] = {}
-
-    async def work(self, task: Task, io: TaskIO) -> int | None:
-        self._inputs = io.inputs
-        await anyio.sleep(0.05)
-        return await behave(task, evolve(io, inputs=self._inputs))
 
 
 class KillsAll(Good):
@@ -357,7 +329,7 @@ class LeaksChildren(Good):
 
 class LeaksTasks(ReturnsTooEarly):
     async def work(self, task: Task, io: TaskIO) -> int | None:
-        self._tasks.start_soon(anyio.sleep_forever)
+        self.tasks.start_soon(anyio.sleep_forever)
         return await behave(task, io)
 
 
@@ -444,9 +416,9 @@ BROKEN: dict[str, list[tuple[Callable[[], Executor], str]]] = {
     ],
     "workloads run side by side": [
         (OneAfterTheOther, "it was not done after 3 seconds"),
-        (MixesUp, "another one's input"),
-        (MixesUpFolders, "did not find their letter alone in /outputs: {'input"),
-        (MixesUpInputs, "did not find their letter alone in /outputs: {'input"),
+        (partial(MixesUp, "stdin"), "another one's input"),
+        (partial(MixesUp, "outputs"), "did not find their letter alone in /outputs: {'input"),
+        (partial(MixesUp, "inputs"), "did not find their letter alone in /outputs: {'input"),
         (KillsAll, "when one was cancelled"),
     ],
     "the event loop is not blocked": [(BlocksTheLoop, "had 0 turns")],
@@ -481,7 +453,7 @@ class LeavesBehind(ReturnsTooEarly):
             with suppress(FileNotFoundError):
                 await tick(io.outputs["/outputs"], Altered(io.stdout, lambda data: b""))
 
-        self._tasks.start_soon(left)
+        self.tasks.start_soon(left)
         while not await anyio.Path(io.outputs["/outputs"] / "ticks").exists():
             await anyio.sleep(0.01)
         await anyio.sleep(0.1)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Self
 
 import anyio
 import pytest
-from anyio.abc import TaskGroup
 from attrs import evolve
 
 from bacalhau_sdk.abc import Envelope, Transport
 from bacalhau_sdk.errors import TransportError
 from bacalhau_sdk.testing.checks import TRANSPORT_CHECKS, Check, CheckFailedError, MakeEnds
 from bacalhau_sdk.transports.memory import MemoryTransport
-from tests.testing.checks.broken import cases, catches
+from tests.testing.checks.broken import HasTasks, cases, catches
 from tests.testing.checks.kits import one
 
 
@@ -242,19 +240,11 @@ async def test_a_transport_that_cannot_send_is_given_up_with_its_error() -> None
 # ---- What a transport may do ----
 
 
-class Late(anyio.AsyncContextManagerMixin, MemoryTransport):
+class Late(HasTasks, MemoryTransport):
     """Delivers after the time in which the checks send again."""
 
-    _tasks: TaskGroup
-
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
-        async with anyio.create_task_group() as self._tasks:
-            yield self
-            self._tasks.cancel_scope.cancel()
-
     async def _send(self, envelope: Envelope) -> None:
-        self._tasks.start_soon(self._later, envelope)
+        self.tasks.start_soon(self._later, envelope)
 
     async def _later(self, envelope: Envelope) -> None:
         await anyio.sleep(0.3)
